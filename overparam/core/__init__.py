@@ -1,0 +1,1 @@
+"""What every chapter needs, and nothing that only one needs."""

@@ -1,0 +1,43 @@
+"""Checks at the public boundary: every refusal names the value and says what was expected."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+
+def positive(**values: float) -> None:
+    """Raise ``ValueError`` unless every value is a positive, finite number."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value > 0):
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+def non_negative(**values: float) -> None:
+    """Raise ``ValueError`` unless every value is a finite number of at least 0."""
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be finite and at least 0, got {value!r}")
+
+
+def integer(minimum: int, **values: int) -> None:
+    """Raise ``ValueError`` unless every value is an integer of at least ``minimum``."""
+    for name, value in values.items():
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not (whole and value >= minimum):
+            raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+
+
+def probability(*, below_one: bool = False, **values: float) -> None:
+    """Raise ``ValueError`` unless every value lies in [0, 1], or in [0, 1) with ``below_one``."""
+    for name, value in values.items():
+        if not (0 <= value < 1 or (value == 1 and not below_one)):
+            interval = "[0, 1)" if below_one else "[0, 1]"
+            raise ValueError(f"{name} must lie in {interval}, got {value!r}")
+
+
+def one_of(choices: tuple[str, ...], **values: str) -> None:
+    """Raise ``ValueError`` unless every value is among ``choices``."""
+    for name, value in values.items():
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

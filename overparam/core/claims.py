@@ -1,0 +1,272 @@
+"""Claims, their verdict table, and the ledger's records.
+
+A claim is a sentence of a paper that code measures and that can fail. A chapter's ``claims(result)`` returns
+them, a notebook and the command line show them as a :class:`VerdictTable`, and ``overparam verify`` keeps one
+:class:`Record` for each finished (chapter, seed), from which :func:`summarize` makes the book's ledger.
+"""
+
+from __future__ import annotations
+
+import html
+import math
+import os
+import statistics
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from rich.table import Table
+
+HOLDS = "holds"
+FAILS = "not reproduced"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One result of a paper, measured and held against a bound that was fixed before the run.
+
+    Parameters
+    ----------
+    id
+        The claim's name, unique within its chapter.
+    statement
+        What is claimed, one sentence in plain words.
+    measured
+        The number that decides, or the leading one where several do; never NaN when the claim holds.
+    holds
+        The verdict.
+    bound
+        The rule that decided, as in ``"slope in [-2.2, -1.8]"``.
+    source
+        The paper's place for the claim and, where it has one, its own number.
+
+    Raises
+    ------
+    TypeError
+        If ``measured`` is not a real number or ``holds`` not a ``bool`` (a tensor, say).
+    ValueError
+        If the claim is said to hold with a NaN.
+    """
+
+    id: str
+    statement: str
+    measured: float
+    holds: bool
+    bound: str
+    source: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.measured, Real):
+            raise TypeError(f"claim {self.id}: measured must be a float, got {self.measured!r}")
+        if not isinstance(self.holds, bool):
+            raise TypeError(f"claim {self.id}: holds must be a bool, got {self.holds!r}")
+        if self.holds and math.isnan(self.measured):
+            raise ValueError(f"claim {self.id} cannot hold: what it measured is nan")
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words."""
+        return HOLDS if self.holds else FAILS
+
+
+@dataclass(frozen=True)
+class VerdictTable:
+    """The claims of one run, for three readers: HTML for a notebook, rich for a terminal, plain text for nbval.
+
+    The plain twin, ``str(table)``, has id, verdict and bound but no measured number, so that it is the same
+    on every machine on which the claims hold.
+    """
+
+    claims: Sequence[Claim]
+
+    def __str__(self) -> str:
+        name, verdict = (max(map(len, column), default=0) for column in self._columns())
+        return "\n".join(f"{c.id:{name}}  {c.verdict:{verdict}}  {c.bound}" for c in self.claims)
+
+    def _columns(self) -> tuple[list[str], list[str]]:
+        return [c.id for c in self.claims], [c.verdict for c in self.claims]
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{h}</th>' for h in ("Claim", "Verdict", "Measured", "Bound", "Source"))
+        rows = "\n".join(_html_row(claim) for claim in self.claims)
+        return (
+            f'<table class="verdicts"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
+        )
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+
+        table = Table("claim", "verdict", "measured", "bound", "statement")
+        for c in self.claims:
+            mark = "[green]✓[/]" if c.holds else "[red]✗[/]"
+            table.add_row(c.id, f"{mark} {c.verdict}", f"{c.measured:.3g}", c.bound, c.statement)
+        return table
+
+
+def _html_row(claim: Claim) -> str:
+    css, mark = ("holds", "✓") if claim.holds else ("fails", "✗")
+    text = {key: html.escape(getattr(claim, key)) for key in ("id", "statement", "bound", "source", "verdict")}
+    return (
+        f'<tr><td><code>{text["id"]}</code><br>{text["statement"]}</td>'
+        f'<td class="{css}"><span aria-hidden="true">{mark}</span> {text["verdict"]}</td>'
+        f"<td>{claim.measured:.3g}</td><td>{text['bound']}</td><td>{text['source']}</td></tr>"
+    )
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one finished run of one chapter with one seed measured, and what it took.
+
+    ``config`` is the configuration as plain data, ``digest`` the hash of the code that ran
+    (:meth:`overparam.core.chapters.Chapter.digest`), ``peak_memory`` in bytes.
+    """
+
+    chapter: str
+    seed: int
+    claims: tuple[Claim, ...]
+    config: dict[str, Any]
+    digest: str
+    versions: dict[str, str]
+    device: str
+    cpu_seconds: float
+    peak_memory: int
+
+    def to_json(self) -> bytes:
+        """The record as JSON; NaN and infinities are written as strings, which plain JSON has room for."""
+        return _adapter().dump_json(self, indent=1)
+
+
+class BrokenRecordError(ValueError):
+    """A record's file that cannot be read back; the message names the file and says why."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"broken record {path}: {reason}")
+        self.path = path
+
+
+@cache
+def _adapter() -> TypeAdapter[Record]:
+    # Imported here: pydantic costs a tenth of a second that `overparam --help` need not pay.
+    from pydantic import ConfigDict, TypeAdapter, with_config
+
+    return TypeAdapter(with_config(ConfigDict(ser_json_inf_nan="strings"))(Record))
+
+
+def record_path(directory: Path, chapter: str, seed: int) -> Path:
+    """Where the record of ``chapter`` ("part/slug") and ``seed`` stands below ``directory``."""
+    return Path(directory) / chapter / f"seed-{seed}.json"
+
+
+def write_record(directory: Path, record: Record) -> Path:
+    """Write a record atomically: a reader, or a crash, sees the old file or the new one, never half of one.
+
+    Raises
+    ------
+    BrokenRecordError
+        If a broken file stands in the place; it may be somebody's only copy and is left as it is.
+    """
+    path = record_path(directory, record.chapter, record.seed)
+    if path.exists():
+        read_record(path)
+    write_atomically(path, record.to_json())
+    return path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one step, through a temporary file beside it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_record(path: Path) -> Record:
+    """Read one record back.
+
+    Raises
+    ------
+    BrokenRecordError
+        If the file is not a record, or is the record of another chapter or seed than its path says.
+    """
+    from pydantic import ValidationError
+
+    try:
+        record = _adapter().validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "file"
+        raise BrokenRecordError(path, f"{place}: {first['msg']}") from None
+    except (OSError, TypeError) as error:
+        raise BrokenRecordError(path, str(error)) from None
+    own_name = record_path(Path(), record.chapter, record.seed)
+    if Path(*path.parts[-3:]) != own_name:
+        raise BrokenRecordError(path, f"holds the record of {own_name}")
+    return record
+
+
+def read_records(directory: Path) -> tuple[list[Record], list[BrokenRecordError]]:
+    """All records below ``directory``, by chapter and seed, and the files that are broken."""
+    records: list[Record] = []
+    broken: list[BrokenRecordError] = []
+    for path in sorted(Path(directory).glob("*/*/seed-*.json")):
+        try:
+            records.append(read_record(path))
+        except BrokenRecordError as error:
+            broken.append(error)
+    return sorted(records, key=lambda r: (r.chapter, r.seed)), broken
+
+
+def summarize(records: Iterable[Record]) -> dict[str, Any]:
+    """The ledger: for each chapter its cost, for each claim its pass rate and the spread of what was measured.
+
+    Returns
+    -------
+    Plain data, as ``book/ledger.json`` holds it: ``chapters`` maps "part/slug" to ``seeds``, ``versions``,
+    ``device``, ``cpu_seconds`` (median), ``peak_memory`` (largest, bytes) and ``claims``, a list of ``id``,
+    ``statement``, ``bound``, ``source``, ``passed`` (of the seeds) and ``measured`` (lowest, median, highest).
+    """
+    by_chapter: dict[str, list[Record]] = {}
+    for record in records:
+        by_chapter.setdefault(record.chapter, []).append(record)
+    return {"chapters": {name: _chapter_row(group) for name, group in sorted(by_chapter.items())}}
+
+
+def _chapter_row(records: list[Record]) -> dict[str, Any]:
+    by_claim: dict[str, list[Claim]] = {}
+    for record in records:
+        for claim in record.claims:
+            by_claim.setdefault(claim.id, []).append(claim)
+    return {
+        "seeds": sorted(r.seed for r in records),
+        "digest": records[-1].digest,
+        "versions": records[-1].versions,
+        "device": records[-1].device,
+        "cpu_seconds": round(statistics.median(r.cpu_seconds for r in records), 2),
+        "peak_memory": max(r.peak_memory for r in records),
+        "claims": [_claim_row(group) for group in by_claim.values()],
+    }
+
+
+def _claim_row(claims: list[Claim]) -> dict[str, Any]:
+    measured = [c.measured for c in claims]
+    return {
+        "id": claims[0].id,
+        "statement": claims[0].statement,
+        "bound": claims[0].bound,
+        "source": claims[0].source,
+        "passed": sum(c.holds for c in claims),
+        "measured": [min(measured), statistics.median(measured), max(measured)],
+    }

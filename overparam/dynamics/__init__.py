@@ -1,0 +1,1 @@
+"""Training dynamics and the infinite-width limit."""
