@@ -10,8 +10,8 @@ from __future__ import annotations
 import html
 import math
 import os
+import secrets
 import statistics
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -100,12 +100,12 @@ class VerdictTable:
         )
 
     def __rich__(self) -> Table:
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table("claim", "verdict", "measured", "bound", "statement")
+        table = Table(Column("claim", no_wrap=True), "verdict", "measured", "bound", box=None, pad_edge=False)
         for c in self.claims:
             mark = "[green]✓[/]" if c.holds else "[red]✗[/]"
-            table.add_row(c.id, f"{mark} {c.verdict}", f"{c.measured:.3g}", c.bound, c.statement)
+            table.add_row(c.id, f"{mark} {c.verdict}", f"{c.measured:.3g}", c.bound)
         return table
 
 
@@ -181,15 +181,15 @@ def write_record(directory: Path, record: Record) -> Path:
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` in one step, through a temporary file beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

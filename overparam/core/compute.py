@@ -7,8 +7,13 @@ import os
 import torch
 
 Device = torch.device | str | None
-
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class DeviceError(ValueError):
+    """The device asked for is unknown, not on this machine, or cannot hold the dtype."""
+
+
 
 
 def device(name: Device = None, *, dtype: torch.dtype = torch.float32) -> torch.device:
@@ -23,7 +28,7 @@ def device(name: Device = None, *, dtype: torch.dtype = torch.float32) -> torch.
 
     Raises
     ------
-    ValueError
+    DeviceError
         If the device is unknown, not on this machine, or cannot hold ``dtype``.
     """
     if name is None or name == "auto":
@@ -31,14 +36,14 @@ def device(name: Device = None, *, dtype: torch.dtype = torch.float32) -> torch.
     try:
         wanted = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"unknown device {str(name)!r}, expected auto, cpu, cuda, cuda:0 or mps") from None
+        raise DeviceError(f"unknown device {str(name)!r}, expected auto, cpu, cuda, cuda:0 or mps") from None
     if wanted.type == "mps" and dtype == torch.float64:
-        raise ValueError("device 'mps' has no float64, which this computation needs; use cpu")
+        raise DeviceError("device 'mps' has no float64, which this computation needs; use cpu")
     there = _available(dtype)
     if wanted.type not in there and str(wanted) not in there:
-        raise ValueError(f"device {str(name)!r} is not on this machine, which has {', '.join(there)}")
+        raise DeviceError(f"device {str(name)!r} is not on this machine, which has {', '.join(there)}")
     if wanted.index is not None and wanted.type == "cuda" and wanted.index >= torch.cuda.device_count():
-        raise ValueError(f"device {str(name)!r} is not on this machine, which has {torch.cuda.device_count()} GPU(s)")
+        raise DeviceError(f"device {str(name)!r} is not on this machine, which has {torch.cuda.device_count()} GPU(s)")
     return wanted
 
 

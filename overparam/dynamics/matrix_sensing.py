@@ -26,7 +26,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from overparam.core import checks, compute, figures
 from overparam.core.chapters import Paper
@@ -35,6 +34,7 @@ from overparam.core.compute import Device
 from overparam.core.datasets import random_low_rank
 from overparam.core.figures import PALETTE
 from overparam.core.fits import linear_rate, loglog_slope
+from overparam.core.progress import track
 
 PAPER = Paper(
     title="How Over-Parameterization Slows Down Gradient Descent in Matrix Sensing: "
@@ -46,6 +46,7 @@ PAPER = Paper(
     code=None,
 )
 LEVEL = "introductory"
+DTYPE = torch.float64  # float32 would floor the loss at 1e-13
 
 ground_truth = random_low_rank
 
@@ -401,7 +402,7 @@ def run(config: Config = Config(), *, device: Device = None, progress: bool = Tr
     progress
         Show a bar.
     """
-    where = compute.device(device, dtype=torch.float64)
+    where = compute.device(device, dtype=DTYPE)
     generator = compute.generator(config.seed)
     M = ground_truth(config.n, config.n, config.singular_values, psd=True, generator=generator).to(where)
     A = gaussian_measurements(config.n, config.n, config.measurements, generator=generator).to(where)
@@ -420,8 +421,7 @@ def run(config: Config = Config(), *, device: Device = None, progress: bool = Tr
         "asymmetric_exact": lambda: gd_asymmetric(F0[..., exact], G0[..., exact], M, H=H, **common),
         "rebalanced": lambda: gd_asymmetric(F0, G0, M, H=H, **common, **modified),
     }
-    bar = tqdm(variants.items(), disable=not progress, desc="matrix sensing", leave=False)
-    runs = {name: variant() for name, variant in bar}
+    runs = {name: variant() for name, variant in track(variants.items(), progress, "matrix sensing")}
     losses = {name: path.loss.cpu() for name, path in runs.items()}
     steps = runs["symmetric_over"].steps.cpu()
     after = _after_modified_step(config, F0, G0, M, H)

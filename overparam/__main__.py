@@ -1,0 +1,5 @@
+"""``python -m overparam`` is the command ``overparam``."""
+
+from overparam.cli import main
+
+main()

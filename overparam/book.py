@@ -1,0 +1,234 @@
+"""The book's Sphinx extension: chapters run in parallel, and pages that the registry and the ledger write.
+
+Before a build it executes the chapters whose notebook, module or core changed, all cores at once, into the cache
+that MyST-NB reads. Its directives ``chapter-card``, ``chapter-grid`` and ``ledger-table`` show what the registry
+(:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so that no page repeats it by hand.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jupytext
+import nbformat
+from docutils import nodes
+from docutils.parsers.rst import Directive, directives
+from jupyter_cache import get_cache
+from jupyter_cache.base import JupyterCacheAbstract
+from jupyter_cache.executors import load_executor
+from nbclient import NotebookClient
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from overparam import __version__
+from overparam.core import chapters
+from overparam.core.chapters import Chapter
+from overparam.core.claims import write_atomically
+from overparam.core.progress import QUIET
+
+log = logging.getLogger(__name__)
+BOOK = chapters.PACKAGE.parent / "book"
+MYST_NOTEBOOK = {"name": "myst_nb_md", "type": "plugin"}
+CHECKED = "nbval-check-output"
+
+
+# --- Execution --------------------------------------------------------------------------------------------------
+
+
+def execute_changed(app: Sphinx) -> None:
+    """Execute, in parallel, the chapters that changed since the cache saw them."""
+    quiet_environment()
+    cache = get_cache(app.config.nb_execution_cache_path or str(Path(app.outdir).parent / ".jupyter_cache"))
+    seen_path = Path(cache.path) / "digests.json"
+    seen = json.loads(seen_path.read_text()) if seen_path.exists() else {}
+    current = {str(_source(app, c)): c.digest() for c in chapters.chapters() if _source(app, c).exists()}
+    for uri, digest in current.items():
+        cache.add_nb_to_project(uri, read_data=MYST_NOTEBOOK)
+        if seen.get(uri) != digest:
+            _forget(cache, uri)
+    missing = [r.uri for r in cache.list_unexecuted() if r.uri in current]
+    if missing:
+        log.info("executing %d chapter(s) on %d cores", len(missing), os.cpu_count() or 1)
+        executor = load_executor("local-parallel", cache)
+        outcome = executor.run_and_cache(filter_uris=missing, timeout=app.config.nb_execution_timeout)
+        for uri in [*outcome.excepted, *outcome.errored]:
+            log.warning("%s failed when executed", uri)
+            current.pop(uri)
+    write_atomically(seen_path, json.dumps(current).encode())
+
+
+def quiet_environment() -> None:
+    """What every kernel that a build starts inherits: one thread, no progress bars."""
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    os.environ[QUIET] = "1"
+
+
+def _source(app: Sphinx, chapter: Chapter) -> Path:
+    return Path(app.srcdir) / f"{chapter.name}.md"
+
+
+def _forget(cache: JupyterCacheAbstract, uri: str) -> None:
+    record = cache.get_cached_project_nb(uri)
+    if record is not None:
+        cache.remove_cache(record.pk)
+
+
+def pair(source: Path) -> Path:
+    """Write the notebook's pair: the .ipynb beside the .md, holding only the outputs that nbval compares.
+
+    Returns
+    -------
+    The pair's path.
+    """
+    quiet_environment()
+    notebook = unexecuted_pair(source)
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}}).execute()
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = cell.outputs if CHECKED in cell.metadata.get("tags", []) else []
+            cell.execution_count = None
+            cell.metadata.pop("execution", None)
+            for output in cell.outputs:
+                output.pop("execution_count", None)
+    notebook.metadata.pop("language_info", None)
+    path = source.with_suffix(".ipynb")
+    write_atomically(path, (nbformat.writes(notebook) + "\n").encode())
+    return path
+
+
+def unexecuted_pair(source: Path) -> nbformat.NotebookNode:
+    """The notebook that ``jupytext --to ipynb`` makes of the .md, without the cell ids that it draws at random."""
+    notebook = jupytext.read(source)
+    notebook.nbformat_minor = 4
+    for cell in notebook.cells:
+        cell.pop("id", None)
+    return notebook
+
+
+# --- Directives -------------------------------------------------------------------------------------------------
+
+
+def ledger() -> dict[str, Any]:
+    """The committed ledger's chapters, by name."""
+    path = BOOK / "ledger.json"
+    return json.loads(path.read_text())["chapters"] if path.exists() else {}
+
+
+class ChapterCard(SphinxDirective):
+    """The card at the head of a chapter: paper, level, cost, what to read before, and the four answers."""
+
+    has_content = True
+    required_arguments = 1
+    option_spec: ClassVar = {"before": directives.unchanged_required}
+
+    def run(self) -> list[nodes.Node]:
+        """Build the card."""
+        chapter = chapters.find(self.arguments[0])
+        paper, row = chapter.paper, ledger().get(chapter.name)
+        links = [f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})"] if paper.arxiv else []
+        links += [f"[the authors' code]({paper.code})"] if paper.code else []
+        cost = f"{row['cpu_seconds']:.0f} CPU-seconds, {row['peak_memory'] / 2**30:.1f} GB" if row else "not measured yet"
+        lines = [
+            f":::{{card}} {paper.title}",
+            ":class-card: chapter-card",
+            " · ".join([f"{', '.join(paper.authors)}. {paper.venue}", *links]),
+            "",
+            f"{{bdg-primary}}`{chapter.level}` {_badge(row)} · {cost} · read before: {self.options.get('before', 'nothing')}",
+            "",
+            *self.content,
+            ":::",
+        ]
+        return _parse(self, lines)
+
+
+class ChapterGrid(SphinxDirective):
+    """Cards of all chapters, or of one part's."""
+
+    optional_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Build the grid."""
+        only = self.arguments[0] if self.arguments else None
+        found: list[nodes.Node] = []
+        for part, title in chapters.parts().items():
+            if only in (None, part):
+                found += [] if only else _parse(self, [f"### [{title}](/{part}/index.md)"])
+                found += _parse(self, _grid([c for c in chapters.chapters() if c.part == part]))
+        return found
+
+
+def _grid(part: list[Chapter]) -> list[str]:
+    rows = ledger()
+    lines = ["::::{grid} 1 1 2 2", ":gutter: 3"]
+    for chapter in part:
+        lines += [
+            f":::{{grid-item-card}} {chapter.title}",
+            f":link: /{chapter.name}",
+            ":link-type: doc",
+            chapter.paper.short,
+            "",
+            f"{_badge(rows.get(chapter.name))} {{bdg-secondary}}`{chapter.level}`",
+            ":::",
+        ]
+    return [*lines, "::::"]
+
+
+def _badge(row: dict[str, Any] | None) -> str:
+    """How many of a chapter's claims held for every seed of the ledger."""
+    if row is None:
+        return "{bdg-warning}`not in the ledger yet`"
+    held = sum(claim["passed"] == len(row["seeds"]) for claim in row["claims"])
+    color = "success" if held == len(row["claims"]) else "danger"
+    return f"{{bdg-{color}}}`{held} of {len(row['claims'])} claims hold`"
+
+
+class LedgerTable(SphinxDirective):
+    """Every claim of the ledger, in a table that sorts by any column."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build the table."""
+        self.env.note_dependency(str(BOOK / "ledger.json"))
+        head = ("Chapter", "Claim", "Verdict", "Seeds passed", "Median", "Lowest to highest", "Bound", "In the paper")
+        cells = "".join(f'<th scope="col">{name}</th>' for name in head)
+        body = "\n".join(_ledger_row(name, row, claim) for name, row in ledger().items() for claim in row["claims"])
+        table = f'<table class="sortable ledger"><thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table>'
+        scroll = '<div class="pst-scrollable-table-container" tabindex="0" role="region" aria-label="The ledger">'
+        return [nodes.raw("", f"{scroll}{table}</div>", format="html")]
+
+
+def _ledger_row(name: str, row: dict[str, Any], claim: dict[str, Any]) -> str:
+    seeds, passed = len(row["seeds"]), claim["passed"]
+    css, mark, verdict = ("holds", "✓", "holds") if passed == seeds else ("fails", "✗", "not reproduced")
+    low, median, high = (float(value) for value in claim["measured"])
+    chapter = chapters.find(name)
+    text = {key: html.escape(claim[key]) for key in ("id", "statement", "bound", "source")}
+    return (
+        f'<tr><td><a href="{name}.html">{html.escape(chapter.title)}</a><br>{html.escape(chapter.paper.short)}</td>'
+        f"<td><code>{text['id']}</code><br>{text['statement']}</td>"
+        f'<td class="{css}"><span aria-hidden="true">{mark}</span> {verdict}</td>'
+        f'<td data-sort="{passed / seeds}">{passed} of {seeds}</td><td data-sort="{median!r}">{median:.3g}</td>'
+        f'<td data-sort="{high - low!r}">{low:.3g} to {high:.3g}</td><td>{text["bound"]}</td><td>{text["source"]}</td></tr>'
+    )
+
+
+def _parse(directive: Directive, lines: list[str]) -> list[nodes.Node]:
+    """MyST text as nodes, in the place of the directive."""
+    from docutils.statemachine import StringList
+
+    container = nodes.Element()
+    directive.state.nested_parse(StringList(lines, source="overparam.book"), directive.content_offset, container)
+    return container.children
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register everything with Sphinx."""
+    app.add_directive("chapter-card", ChapterCard)
+    app.add_directive("chapter-grid", ChapterGrid)
+    app.add_directive("ledger-table", LedgerTable)
+    app.connect("builder-inited", execute_changed)
+    return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,327 @@
+"""The command line: list, show, run and verify chapters, and build the book.
+
+Nothing here imports torch before a chapter runs, so that help and listings answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, get_type_hints
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from overparam import __version__
+from overparam.core import chapters
+from overparam.core.chapters import Chapter
+from overparam.core.claims import VerdictTable, summarize, write_atomically
+
+app = typer.Typer(
+    name="overparam",
+    help="An executable book on parameterization: every result a claim that the code measures and that can fail.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+book_app = typer.Typer(help="Build the book and look at it.", no_args_is_help=True)
+app.add_typer(book_app, name="book")
+out = Console()
+
+
+def main() -> None:
+    """Entry point of the ``overparam`` command."""
+    app()
+
+
+def _fail(message: str) -> NoReturn:
+    """One line on stderr and exit status 2: the request was wrong, nothing was run."""
+    print(f"overparam: {message}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def _chapter(name: str) -> Chapter:
+    try:
+        return chapters.find(name)
+    except chapters.UnknownChapterError as error:
+        _fail(str(error))
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [c.name for c in chapters.chapters() if c.name.startswith(incomplete) or c.slug.startswith(incomplete)]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"overparam {__version__}")
+        raise typer.Exit
+
+
+ChapterName = Annotated[str, typer.Argument(help="part/slug, or the slug alone", autocompletion=_complete)]
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_chapters(part: Annotated[str | None, typer.Option(help="Only this part.")] = None) -> None:
+    """List the chapters: part, chapter, paper, level, CPU time."""
+    known = chapters.parts()
+    if part is not None and part not in known:
+        _fail(f"no part {part!r}; there are {', '.join(known)}")
+    ledger = _ledger()
+    table = Table("part", "chapter", "paper", "level", "CPU time", box=None, pad_edge=False)
+    for chapter in chapters.chapters():
+        if part in (None, chapter.part):
+            cost = ledger.get(chapter.name, {}).get("cpu_seconds")
+            time = "not measured" if cost is None else f"{cost:.0f} s"
+            table.add_row(chapter.part, chapter.slug, chapter.paper.short, chapter.level, time)
+    out.print(table)
+
+
+@app.command()
+def show(chapter: ChapterName) -> None:
+    """Show a chapter: its paper, its claims as the ledger has them, and how to run it."""
+    found = _chapter(chapter)
+    paper = found.paper
+    out.print(f"[bold]{found.title}[/]  ({found.name}, {found.level})")
+    out.print(f"{', '.join(paper.authors)}. {paper.title}. {paper.venue} ({paper.year}).")
+    if paper.arxiv:
+        out.print(f"paper: https://arxiv.org/abs/{paper.arxiv}")
+    if paper.code:
+        out.print(f"authors' code: {paper.code}")
+    row = _ledger().get(found.name)
+    if row is None:
+        out.print("\nThe ledger has no run of it yet.")
+    else:
+        table = Table("claim", "held", "median", "bound", "statement", title=f"over {len(row['seeds'])} seeds")
+        for claim in row["claims"]:
+            held = f"{claim['passed']}/{len(row['seeds'])}"
+            table.add_row(claim["id"], held, f"{float(claim['measured'][1]):.3g}", claim["bound"], claim["statement"])
+        out.print(table)
+    out.print(f"\nRun it:  overparam run {found.name}\nAt the paper's scale, on a GPU:  overparam run {found.name} --full")
+
+
+@app.command()
+def run(
+    chapter: ChapterName,
+    full: Annotated[bool, typer.Option("--full", help="The paper's scale (a GPU, please).")] = False,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the configuration.")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write result.json and the figures here.")
+    ] = None,
+) -> None:
+    """Run a chapter and hold its claims; exit status 1 if one does not hold."""
+    found = _chapter(chapter)
+    if directory is not None:
+        _make_writable(directory)
+    module = found.load()
+    from overparam.core import compute, figures, verify
+
+    config = _configure(module, full, seed, settings or [])
+    # At reader scale one thread: the numbers then do not depend on the machine's cores.
+    compute.use_threads(os.cpu_count() or 1 if full else 1)
+    try:
+        result, record = verify.measure(found, config, device=device, progress=sys.stderr.isatty())
+    except compute.DeviceError as error:
+        _fail(str(error))
+    out.print(VerdictTable(record.claims))
+    out.print(f"{record.cpu_seconds:.1f} CPU-seconds, {record.peak_memory / 2**30:.2f} GB, on {record.device}")
+    if directory is not None:
+        for name in sorted(n for n in dir(module) if n == "plot" or n.startswith("plot_")):
+            figures.save(getattr(module, name)(result), directory, name)
+        content = {**json.loads(record.to_json()), "result": _plain(result)}
+        write_atomically(directory / "result.json", json.dumps(content, indent=1).encode())
+        out.print(f"wrote result.json and the figures to {directory}")
+    raise typer.Exit(0 if all(claim.holds for claim in record.claims) else 1)
+
+
+@app.command()
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", autocompletion=_complete)] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0..N-1.")] = 2,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; the default is one a core.")] = None,
+    records: Annotated[Path, typer.Option(metavar="DIR", help="Where the records are kept.")] = Path("runs/ledger"),
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the summary that the book's ledger shows.")
+    ] = None,
+) -> None:
+    """Run chapters over seeds in worker processes, keeping every finished record; exit status 1 if a claim fails."""
+    wanted = [_chapter(name) for name in names] if names else list(chapters.chapters())
+    _make_writable(records)
+    if export is not None:
+        _make_writable(export.parent)
+    from overparam.core import verify as engine
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("chapters × seeds", total=len(wanted) * seeds)
+        outcome = engine.verify(
+            wanted,
+            range(seeds),
+            records,
+            jobs=jobs or os.cpu_count() or 1,
+            on_task=lambda _: progress.advance(bar),
+        )
+    summary = summarize(outcome.records)
+    _print_summary(summary)
+    out.print(f"{len(outcome.records)} records, {outcome.measured - len(outcome.failed)} of them measured now")
+    for error in outcome.broken:
+        print(f"overparam: {error}; move it away to measure this seed again", file=sys.stderr)
+    for task, error in outcome.failed.items():
+        print(f"overparam: {task.chapter} with seed {task.seed} failed: {error}", file=sys.stderr)
+    incomplete = bool(outcome.broken or outcome.failed)
+    if export is not None and not incomplete:
+        write_atomically(export, (json.dumps(_plain(summary), indent=1) + "\n").encode())
+        out.print(f"wrote {export}")
+    held = all(claim.holds for record in outcome.records for claim in record.claims)
+    raise typer.Exit(0 if held and not incomplete else 1)
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    table = Table("chapter", "claim", "held", "lowest", "median", "highest", "bound")
+    for name, row in summary["chapters"].items():
+        for claim in row["claims"]:
+            held, total = claim["passed"], len(row["seeds"])
+            mark = "[green]✓[/]" if held == total else "[red]✗[/]"
+            spread = [f"{value:.3g}" for value in claim["measured"]]
+            table.add_row(name, claim["id"], f"{mark} {held}/{total}", *spread, claim["bound"])
+    out.print(table)
+
+
+@book_app.command()
+def build(
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")] = False,
+) -> None:
+    """Build the book; chapters that changed are executed, in parallel, the others come from the cache."""
+    import subprocess
+
+    source = _book()
+    start = "from jupyter_book.cli.main import main; main()"
+    options = ["-W", "--keep-going"] if strict else []
+    status = subprocess.run([sys.executable, "-c", start, "build", str(source), *options], check=False).returncode
+    if status == 0:
+        out.print(f"open {source / '_build' / 'html' / 'index.html'}")
+    raise typer.Exit(status)
+
+
+@book_app.command()
+def serve(port: Annotated[int, typer.Option(help="Port on this machine.")] = 8000) -> None:
+    """Serve the built book on this machine."""
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    handler = partial(SimpleHTTPRequestHandler, directory=str(_built()))
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except OSError as error:
+        _fail(f"cannot serve on port {port}: {error.strerror}")
+    out.print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
+
+
+@book_app.command("open")
+def open_book() -> None:
+    """Open the built book in a browser."""
+    typer.launch((_built() / "index.html").as_uri())
+
+
+def _book() -> Path:
+    for place in (Path("book"), chapters.PACKAGE.parent / "book"):
+        if (place / "_config.yml").exists():
+            return place
+    _fail("no book here; run this from a checkout of the repository")
+
+
+def _built() -> Path:
+    html = _book() / "_build" / "html"
+    if not (html / "index.html").exists():
+        _fail("the book is not built yet; run: overparam book build")
+    return html
+
+
+def _configure(module: Any, full: bool, seed: int | None, settings: list[str]) -> Any:
+    """The configuration that the options describe."""
+    base = module.FULL if full else module.Config()
+    changes = dict(_setting(module.Config, text) for text in settings)
+    if seed is not None:
+        changes["seed"] = seed
+    try:
+        return replace(base, **changes)
+    except (ValueError, TypeError) as error:
+        _fail(str(error))
+
+
+def _setting(config: type, text: str) -> tuple[str, Any]:
+    """Parse "name=value" by the type of the field."""
+    import difflib
+
+    from pydantic import TypeAdapter, ValidationError
+
+    name, equals, value = text.partition("=")
+    known = [f.name for f in fields(config)]
+    if not equals:
+        _fail(f"--set wants NAME=VALUE, got {text!r}")
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        _fail(f"--set {text}: no field {name!r}; {hint}")
+    hint = get_type_hints(config)[name]
+    adapter = TypeAdapter(hint)
+    # As JSON, as the inside of a JSON list (for tuples), and as it is (for strings).
+    for read in (adapter.validate_json, lambda v: adapter.validate_json(f"[{v}]"), adapter.validate_python):
+        try:
+            return name, read(value)
+        except ValidationError:
+            continue
+    _fail(f"--set {text}: {name} expects {getattr(hint, '__name__', None) if isinstance(hint, type) else hint}")
+
+
+def _make_writable(directory: Path) -> None:
+    """Refuse a folder that cannot be written before anything is run."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        _fail(f"cannot write to {directory}: {error.strerror}")
+
+
+def _ledger() -> dict[str, Any]:
+    """The committed ledger's chapters; empty where the package was installed without the book."""
+    path = chapters.PACKAGE.parent / "book" / "ledger.json"
+    return json.loads(path.read_text())["chapters"] if path.exists() else {}
+
+
+def _plain(value: Any) -> Any:
+    """A result as JSON can hold it: tensors and arrays as lists, numbers that JSON lacks as strings."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and value - value != 0:
+        return str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
