@@ -18,7 +18,7 @@ import nbformat
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from jupyter_cache import get_cache
-from jupyter_cache.base import JupyterCacheAbstract
+from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_cache.executors import load_executor
 from nbclient import NotebookClient
 from sphinx.application import Sphinx
@@ -32,7 +32,6 @@ from overparam.core.claims import write_atomically
 from overparam.core.progress import QUIET
 
 log = logging.getLogger(__name__)
-BOOK = chapters.PACKAGE.parent / "book"
 MYST_NOTEBOOK = {"name": "myst_nb_md", "type": "plugin"}
 CHECKED = "nbval-check-output"
 
@@ -51,7 +50,7 @@ def execute_changed(app: Sphinx) -> None:
         cache.add_nb_to_project(uri, read_data=MYST_NOTEBOOK)
         if seen.get(uri) != digest:
             _forget(cache, uri)
-    missing = [r.uri for r in cache.list_unexecuted() if r.uri in current]
+    missing = [uri for record in cache.list_unexecuted() if (uri := str(record.uri)) in current]
     if missing:
         log.info("executing %d chapter(s) on %d cores", len(missing), os.cpu_count() or 1)
         executor = load_executor("local-parallel", cache)
@@ -72,10 +71,10 @@ def _source(app: Sphinx, chapter: Chapter) -> Path:
     return Path(app.srcdir) / f"{chapter.name}.md"
 
 
-def _forget(cache: JupyterCacheAbstract, uri: str) -> None:
+def _forget(cache: JupyterCacheBase, uri: str) -> None:
     record = cache.get_cached_project_nb(uri)
     if record is not None:
-        cache.remove_cache(record.pk)
+        cache.remove_cache(int(record.pk))
 
 
 def pair(source: Path) -> Path:
@@ -113,12 +112,6 @@ def unexecuted_pair(source: Path) -> nbformat.NotebookNode:
 # --- Directives -------------------------------------------------------------------------------------------------
 
 
-def ledger() -> dict[str, Any]:
-    """The committed ledger's chapters, by name."""
-    path = BOOK / "ledger.json"
-    return json.loads(path.read_text())["chapters"] if path.exists() else {}
-
-
 class ChapterCard(SphinxDirective):
     """The card at the head of a chapter: paper, level, cost, what to read before, and the four answers."""
 
@@ -129,16 +122,17 @@ class ChapterCard(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Build the card."""
         chapter = chapters.find(self.arguments[0])
-        paper, row = chapter.paper, ledger().get(chapter.name)
+        paper, row = chapter.paper, chapters.ledger().get(chapter.name)
         links = [f"[arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv})"] if paper.arxiv else []
         links += [f"[the authors' code]({paper.code})"] if paper.code else []
-        cost = f"{row['cpu_seconds']:.0f} CPU-seconds, {row['peak_memory'] / 2**30:.1f} GB" if row else "not measured yet"
+        cost = f"{row['cpu_seconds']:.0f} CPU-seconds, {row['peak_memory'] / 2**30:.1f} GB" if row else "not measured"
+        before = self.options.get("before", "nothing")
         lines = [
             f":::{{card}} {paper.title}",
             ":class-card: chapter-card",
             " · ".join([f"{', '.join(paper.authors)}. {paper.venue}", *links]),
             "",
-            f"{{bdg-primary}}`{chapter.level}` {_badge(row)} · {cost} · read before: {self.options.get('before', 'nothing')}",
+            f"{{bdg-primary}}`{chapter.level}` {_badge(row)} · {cost} · read before: {before}",
             "",
             *self.content,
             ":::",
@@ -163,7 +157,7 @@ class ChapterGrid(SphinxDirective):
 
 
 def _grid(part: list[Chapter]) -> list[str]:
-    rows = ledger()
+    rows = chapters.ledger()
     lines = ["::::{grid} 1 1 2 2", ":gutter: 3"]
     for chapter in part:
         lines += [
@@ -192,10 +186,12 @@ class LedgerTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Build the table."""
-        self.env.note_dependency(str(BOOK / "ledger.json"))
+        self.env.note_dependency(str(chapters.BOOK / "ledger.json"))
         head = ("Chapter", "Claim", "Verdict", "Seeds passed", "Median", "Lowest to highest", "Bound", "In the paper")
         cells = "".join(f'<th scope="col">{name}</th>' for name in head)
-        body = "\n".join(_ledger_row(name, row, claim) for name, row in ledger().items() for claim in row["claims"])
+        body = "\n".join(
+            _ledger_row(name, row, claim) for name, row in chapters.ledger().items() for claim in row["claims"]
+        )
         table = f'<table class="sortable ledger"><thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table>'
         scroll = '<div class="pst-scrollable-table-container" tabindex="0" role="region" aria-label="The ledger">'
         return [nodes.raw("", f"{scroll}{table}</div>", format="html")]
@@ -212,7 +208,8 @@ def _ledger_row(name: str, row: dict[str, Any], claim: dict[str, Any]) -> str:
         f"<td><code>{text['id']}</code><br>{text['statement']}</td>"
         f'<td class="{css}"><span aria-hidden="true">{mark}</span> {verdict}</td>'
         f'<td data-sort="{passed / seeds}">{passed} of {seeds}</td><td data-sort="{median!r}">{median:.3g}</td>'
-        f'<td data-sort="{high - low!r}">{low:.3g} to {high:.3g}</td><td>{text["bound"]}</td><td>{text["source"]}</td></tr>'
+        f'<td data-sort="{high - low!r}">{low:.3g} to {high:.3g}</td>'
+        f"<td>{text['bound']}</td><td>{text['source']}</td></tr>"
     )
 
 

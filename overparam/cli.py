@@ -80,7 +80,7 @@ def list_chapters(part: Annotated[str | None, typer.Option(help="Only this part.
     known = chapters.parts()
     if part is not None and part not in known:
         _fail(f"no part {part!r}; there are {', '.join(known)}")
-    ledger = _ledger()
+    ledger = chapters.ledger()
     table = Table("part", "chapter", "paper", "level", "CPU time", box=None, pad_edge=False)
     for chapter in chapters.chapters():
         if part in (None, chapter.part):
@@ -101,7 +101,7 @@ def show(chapter: ChapterName) -> None:
         out.print(f"paper: https://arxiv.org/abs/{paper.arxiv}")
     if paper.code:
         out.print(f"authors' code: {paper.code}")
-    row = _ledger().get(found.name)
+    row = chapters.ledger().get(found.name)
     if row is None:
         out.print("\nThe ledger has no run of it yet.")
     else:
@@ -110,7 +110,8 @@ def show(chapter: ChapterName) -> None:
             held = f"{claim['passed']}/{len(row['seeds'])}"
             table.add_row(claim["id"], held, f"{float(claim['measured'][1]):.3g}", claim["bound"], claim["statement"])
         out.print(table)
-    out.print(f"\nRun it:  overparam run {found.name}\nAt the paper's scale, on a GPU:  overparam run {found.name} --full")
+    out.print(f"\nRun it:  overparam run {found.name}")
+    out.print(f"At the paper's scale, on a GPU:  overparam run {found.name} --full")
 
 
 @app.command()
@@ -245,7 +246,7 @@ def open_book() -> None:
 
 
 def _book() -> Path:
-    for place in (Path("book"), chapters.PACKAGE.parent / "book"):
+    for place in (Path("book"), chapters.BOOK):
         if (place / "_config.yml").exists():
             return place
     _fail("no book here; run this from a checkout of the repository")
@@ -306,20 +307,14 @@ def _make_writable(directory: Path) -> None:
         _fail(f"cannot write to {directory}: {error.strerror}")
 
 
-def _ledger() -> dict[str, Any]:
-    """The committed ledger's chapters; empty where the package was installed without the book."""
-    path = chapters.PACKAGE.parent / "book" / "ledger.json"
-    return json.loads(path.read_text())["chapters"] if path.exists() else {}
-
-
 def _plain(value: Any) -> Any:
     """A result as JSON can hold it: tensors and arrays as lists, numbers that JSON lacks as strings."""
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+    if (as_list := getattr(value, "tolist", None)) is not None:
+        return _plain(as_list())
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     if isinstance(value, float) and value - value != 0:

@@ -48,7 +48,8 @@ def _test_module(chapter: chapters.Chapter) -> ModuleType:
     if name not in sys.modules:
         path = ROOT / "tests" / chapter.part / f"test_{chapter.slug}.py"
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec and spec.loader, path
+        assert spec is not None
+        assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]

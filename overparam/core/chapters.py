@@ -10,12 +10,15 @@ import ast
 import difflib
 import hashlib
 import importlib
+import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent
+BOOK = PACKAGE.parent / "book"
 #: The parts in the book's order; a part that is not named here comes last.
 PART_ORDER = (
     "dynamics",
@@ -125,6 +128,12 @@ def parts() -> dict[str, str]:
 def chapters() -> tuple[Chapter, ...]:
     """Every chapter of the book, by part and then by slug."""
     return tuple(chapter for part in parts() for chapter in _chapters_of(part))
+
+
+def ledger() -> dict[str, Any]:
+    """The committed ledger's chapters, by name; empty where the package was installed without the book."""
+    path = BOOK / "ledger.json"
+    return json.loads(path.read_text())["chapters"] if path.exists() else {}
 
 
 def _chapters_of(part: str) -> list[Chapter]:

@@ -95,9 +95,7 @@ class VerdictTable:
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{h}</th>' for h in ("Claim", "Verdict", "Measured", "Bound", "Source"))
         rows = "\n".join(_html_row(claim) for claim in self.claims)
-        return (
-            f'<table class="verdicts"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
-        )
+        return f'<table class="verdicts"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
 
     def __rich__(self) -> Table:
         from rich.table import Column, Table
@@ -113,7 +111,7 @@ def _html_row(claim: Claim) -> str:
     css, mark = ("holds", "✓") if claim.holds else ("fails", "✗")
     text = {key: html.escape(getattr(claim, key)) for key in ("id", "statement", "bound", "source", "verdict")}
     return (
-        f'<tr><td><code>{text["id"]}</code><br>{text["statement"]}</td>'
+        f"<tr><td><code>{text['id']}</code><br>{text['statement']}</td>"
         f'<td class="{css}"><span aria-hidden="true">{mark}</span> {text["verdict"]}</td>'
         f"<td>{claim.measured:.3g}</td><td>{text['bound']}</td><td>{text['source']}</td></tr>"
     )
@@ -187,7 +185,7 @@ def write_atomically(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

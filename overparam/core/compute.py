@@ -14,8 +14,6 @@ class DeviceError(ValueError):
     """The device asked for is unknown, not on this machine, or cannot hold the dtype."""
 
 
-
-
 def device(name: Device = None, *, dtype: torch.dtype = torch.float32) -> torch.device:
     """The device to run on.
 
@@ -56,6 +54,11 @@ def _available(dtype: torch.dtype) -> list[str]:
 def generator(seed: int) -> torch.Generator:
     """A CPU generator: what it draws is moved to the device afterwards, so that every device sees the same data."""
     return torch.Generator().manual_seed(seed)
+
+
+def seeds(seed: int, count: int) -> list[int]:
+    """Seeds of ``count`` independent streams, so that changing what one part of a run draws leaves the others alone."""
+    return torch.randint(2**62, (count,), generator=generator(seed)).tolist()
 
 
 def use_threads(count: int) -> None:

@@ -85,10 +85,10 @@ def digits(
     n_train = DIGITS - DIGITS_TEST - n_val if n_train is None else n_train
     if not 1 <= n_train < DIGITS - n_val:
         raise ValueError(f"n_train + n_val must leave some of {DIGITS} digits, got {n_train} + {n_val}")
-    bundle = load_digits()
+    pixels, targets = load_digits(return_X_y=True)
     order = torch.randperm(DIGITS, generator=compute.generator(seed))
-    images = torch.as_tensor(bundle.data, dtype=torch.float32)[order]
-    labels = torch.as_tensor(bundle.target, dtype=torch.int64)[order]
+    images = torch.as_tensor(pixels, dtype=torch.float32)[order]
+    labels = torch.as_tensor(targets, dtype=torch.int64)[order]
     images = images / 16 if scale == "unit" else images
     images = images - images[:n_train].mean(0) if center else images
     images = images / images[:n_train].square().mean().sqrt() if scale == "rms" else images
@@ -172,7 +172,7 @@ def flip_labels(
     """
     checks.probability(rate=rate)
     checks.integer(2, num_classes=num_classes)
-    if labels.numel() and not (0 <= labels.min() and labels.max() < num_classes):
+    if labels.numel() and not (labels.min() >= 0 and labels.max() < num_classes):
         raise ValueError(f"labels must lie in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}")
     n = len(labels)
     if exact:

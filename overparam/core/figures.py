@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import matplotlib
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -23,14 +24,14 @@ MARKERS = ("o", "s", "^", "D", "v")
 #: Full width of the text column, inches; at this size a 10-point label is still 6 points on a phone.
 WIDTH = 6.4
 
-STYLE: dict[str, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 10.5,
     "axes.labelsize": 10.5,
     "axes.titlesize": 11,
     "legend.fontsize": 9.5,
     "xtick.labelsize": 9.5,
     "ytick.labelsize": 9.5,
-    "axes.prop_cycle": matplotlib.cycler(color=PALETTE),
+    "axes.prop_cycle": cycler(color=PALETTE),
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,

@@ -472,7 +472,7 @@ def train_students(
     times = _evaluation_times(eval_at, steps)
     rates = learning_rates(lrs, steps, final=final_lr)[..., None]
     place = compute.device(device, dtype=dtype)
-    starts, tokens, dropouts = (compute.generator(stream) for stream in _streams(seed, 3))
+    starts, tokens, dropouts = (compute.generator(stream) for stream in compute.seeds(seed, 3))
     test, train = [], []
     with torch.inference_mode():  # a step without autograd's bookkeeping takes 10 to 20 % less time
         students = init_students(language, width, len(lrs), generator=starts, dtype=dtype)
@@ -500,11 +500,6 @@ def _evaluation_times(eval_at: Sequence[int] | None, steps: int) -> list[int]:
         if not before < time <= steps:
             raise ValueError(f"eval_at must increase and lie in 0..{steps}, got {time} after {before}")
     return times
-
-
-def _streams(seed: int, count: int) -> list[int]:
-    """Seeds of independent streams."""
-    return torch.randint(2**62, (count,), generator=compute.generator(seed)).tolist()
 
 
 def _minibatches(

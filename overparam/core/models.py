@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -45,7 +46,7 @@ def mlp_ensemble_init(
     for width in dims:
         checks.integer(1, width=width)
     parameters: list[Tensor] = []
-    for fan_in, fan_out in zip(dims, dims[1:], strict=False):
+    for fan_in, fan_out in pairwise(dims):
         weight = torch.randn(replicas, fan_in, fan_out, generator=generator, dtype=dtype)
         parameters += [weight * (2 / fan_in) ** 0.5, torch.zeros(replicas, 1, fan_out, dtype=dtype)]
     return parameters
@@ -94,7 +95,7 @@ class ResNet18(nn.Module):
         widths = (64, 64, 128, 256, 512)
         self.stem = nn.Sequential(_conv3x3(in_channels, 64), nn.BatchNorm2d(64), nn.ReLU())
         blocks: list[nn.Module] = []
-        for stage, (narrow, wide) in enumerate(zip(widths, widths[1:], strict=False)):
+        for stage, (narrow, wide) in enumerate(pairwise(widths)):
             blocks += [_BasicBlock(narrow, wide, stride=1 if stage == 0 else 2), _BasicBlock(wide, wide)]
         self.blocks = nn.Sequential(*blocks)
         self.classifier = nn.Linear(widths[-1], num_classes)

@@ -106,7 +106,8 @@ def step_schedule(steps: int, drops: dict[float, float]) -> Callable[[int], floa
 
 def accuracy(logits: Float[Tensor, "*batch n c"], labels: Int[Tensor, "*#batch n"]) -> Float[Tensor, "*batch"]:
     """The share of correct argmax decisions, over the examples axis, as float64."""
-    return (logits.argmax(-1) == labels).double().mean(-1)
+    # max is several times faster than argmax over a short axis, and takes the first of equal ones too.
+    return (logits.max(-1).indices == labels).double().mean(-1)
 
 
 def stack_modules(

@@ -47,7 +47,9 @@ class Verification:
     measured: int = 0
 
 
-def measure(chapter: chapters.Chapter, config: Any, *, device: Any = None, progress: bool = False) -> tuple[Any, Record]:
+def measure(
+    chapter: chapters.Chapter, config: Any, *, device: Any = None, progress: bool = False
+) -> tuple[Any, Record]:
     """Run a chapter and hold its claims; returns the result and its record."""
     module = chapter.load()
     from overparam.core import compute

@@ -182,7 +182,7 @@ def gd_symmetric(
     lr, steps
         The step size :math:`\eta`, well below :math:`1/\|M\|`, and the number of steps.
     H
-        The normal operator (:func:`normal_operator`); None is the population problem, :math:`\mathcal{A}^*\mathcal{A} = I`.
+        The normal operator (:func:`normal_operator`); None is the population problem, in which it is the identity.
     record_every
         Every so many steps the loss is recorded, from step 0 on, and always at the last.
 
@@ -271,9 +271,7 @@ def _as_steps(times: dict[int, None], like: Tensor) -> Tensor:
     return torch.tensor(list(times), device=like.device)
 
 
-def _check_descent(
-    F: Tensor, G: Tensor, M: Tensor, H: Tensor | None, lr: float, steps: int, record_every: int
-) -> None:
+def _check_descent(F: Tensor, G: Tensor, M: Tensor, H: Tensor | None, lr: float, steps: int, record_every: int) -> None:
     checks.positive(lr=lr)
     checks.integer(1, steps=steps, record_every=record_every)
     if F.ndim < 2 or F.shape[:-2] != G.shape[:-2] or F.shape[-1] != G.shape[-1]:
@@ -458,9 +456,7 @@ def _after_modified_step(config: Config, F0: Tensor, G0: Tensor, M: Tensor, H: T
     return gd_asymmetric(F, G, M, H=H, lr=config.lr, steps=RATE_STEPS, rebalance_at=0, beta=config.beta)
 
 
-def _imbalance_path(
-    config: Config, F: Tensor, G: Tensor, M: Tensor, H: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+def _imbalance_path(config: Config, F: Tensor, G: Tensor, M: Tensor, H: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Eigenvalues of the imbalance and singular values of G off M's row space, at times even in their logarithm."""
     stops = sorted({0, *torch.logspace(0, math.log10(config.steps), IMBALANCE_TIMES).round().int().tolist()})
     row_space = torch.linalg.svd(M)[2][: config.rank]

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import jaxtyping
 import pytest
 
 RATIOS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture(autouse=True)
+def unchecked() -> Iterator[None]:
+    """Without the tests' run-time shape checks, which only our side would pay for."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

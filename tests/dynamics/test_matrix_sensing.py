@@ -87,14 +87,18 @@ def test_a_batch_is_its_runs_one_by_one():
         torch.testing.assert_close(batch.loss[i], alone.loss[0])
 
 
-@given(n1=st.integers(3, 7), n2=st.integers(1, 7), k=st.integers(1, 3), beta=st.floats(0.1, 10), seed=st.integers(0, 99))
+@given(
+    n1=st.integers(3, 7), n2=st.integers(1, 7), k=st.integers(1, 3), beta=st.floats(0.1, 10), seed=st.integers(0, 99)
+)
 @settings(max_examples=30, deadline=None)
 def test_rebalancing_keeps_the_product_and_makes_f_orthonormal(n1, n2, k, beta, seed):
     generator = compute.generator(seed)
     F, G = (torch.randn(2, n, k, generator=generator, dtype=torch.float64) for n in (n1, n2))
     P, R = ms.rebalance(F, G, beta)
     torch.testing.assert_close(P @ R.mT, F @ G.mT, atol=1e-10, rtol=1e-10)
-    torch.testing.assert_close(P.mT @ P, (beta**2 * torch.eye(k, dtype=P.dtype)).expand(2, k, k), atol=1e-10, rtol=1e-10)
+    torch.testing.assert_close(
+        P.mT @ P, (beta**2 * torch.eye(k, dtype=P.dtype)).expand(2, k, k), atol=1e-10, rtol=1e-10
+    )
 
 
 @given(seed=st.integers(0, 99))
@@ -114,7 +118,9 @@ def test_steps_are_recorded_from_zero_to_the_last_and_before_the_update():
     path = ms.gd_asymmetric(F, G, M, lr=0.1, steps=25, record_every=10)
     assert path.steps.tolist() == [0, 10, 20, 25]
     assert float(path.loss[0, 0]) == pytest.approx(float((F @ G.mT - M).square().sum() / 2))
-    assert float(path.loss[0, -1]) == pytest.approx(float((path.factors[0] @ path.factors[1].mT - M).square().sum() / 2))
+    assert float(path.loss[0, -1]) == pytest.approx(
+        float((path.factors[0] @ path.factors[1].mT - M).square().sum() / 2)
+    )
 
 
 def test_the_modified_step_comes_before_the_record_of_its_step():

@@ -1,4 +1,4 @@
-"""The pieces of learning with noisy labels against closed forms, enumeration, and loops over classifiers and networks."""
+"""The pieces of learning with noisy labels against closed forms, enumeration, and loops over networks."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Result:
     dropout_gap: float
 
 
-def run(config: Config = Config(), *, device: Device = None, progress: bool = True) -> Result:  # noqa: B008 - frozen
+def run(config: Config = Config(), *, device: Device = None, progress: bool = True) -> Result:
     """Train every variant from the same start on the same noisy labels, then let its pairs co-teach.
 
     Parameters

@@ -185,8 +185,7 @@ def compression(config: Config, variant: str, *, generator: torch.Generator) -> 
 
 
 def _seed(config: Config, name: str) -> int:
-    seeds = torch.randint(2**62, (len(STREAMS),), generator=compute.generator(config.seed))
-    return int(seeds[STREAMS.index(name)])
+    return compute.seeds(config.seed, len(STREAMS))[STREAMS.index(name)]
 
 
 def stream(config: Config, name: str) -> torch.Generator:

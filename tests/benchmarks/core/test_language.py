@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -13,14 +12,6 @@ from overparam.core import language as lang
 
 STEPS, BATCH = 400, 64
 SETTINGS = {"overtraining": (4, 8, 2.5), "step_law": (9, 8, 3), "one_epoch": (3, 64, 1.5)}  # runs, width, target
-
-
-@pytest.fixture(autouse=True)
-def without_shape_checks():
-    """The tests' checks of every call cost as much as a step of training does."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")

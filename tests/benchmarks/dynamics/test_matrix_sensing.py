@@ -19,7 +19,9 @@ def test_batched_matrix_sensing(compare):
     H, y = ms.normal_operator(A), (A * M).sum((1, 2))
 
     def ours():
-        return ms.gd_asymmetric(scales * F0, scales / 3 * G0, M, lr=config.lr, steps=STEPS, H=H, record_every=10).loss[:, -1]
+        return ms.gd_asymmetric(scales * F0, scales / 3 * G0, M, lr=config.lr, steps=STEPS, H=H, record_every=10).loss[
+            :, -1
+        ]
 
     def peer():
         return torch.stack([autograd_loop(A, y, M, alpha * F0, alpha / 3 * G0, config.lr) for alpha in ALPHAS])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-import jaxtyping
 import pytest
 import torch
 from torch import nn
@@ -14,14 +13,6 @@ from overparam.core import compute
 from overparam.core.datasets import Examples
 from overparam.core.training import epoch_batches
 from overparam.imperfect_data import noisy_labels as nl
-
-
-@pytest.fixture(autouse=True)
-def unchecked():
-    """The run-time shape checks of the tests, which only our side would pay for, are off."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("dim", [128, 512])
