@@ -72,9 +72,9 @@ def _source(app: Sphinx, chapter: Chapter) -> Path:
 
 
 def _forget(cache: JupyterCacheBase, uri: str) -> None:
-    record = cache.get_cached_project_nb(uri)
-    if record is not None:
-        cache.remove_cache(int(record.pk))
+    if (record := cache.get_cached_project_nb(uri)) is not None:
+        key: Any = record.pk
+        cache.remove_cache(key)
 
 
 def pair(source: Path) -> Path:

@@ -263,7 +263,7 @@ def test_a_run_is_the_loop_one_would_write_with_autograd(dataset, dropout):
         device="cpu",
         dtype=torch.float64,
     )
-    starts, tokens, masks = (compute.generator(stream) for stream in lang._streams(5, 3))
+    starts, tokens, masks = (compute.generator(stream) for stream in compute.seeds(5, 3))
     start = lang.init_students(SMALL, width, 1, generator=starts, dtype=torch.float64)
     (leaves,), rates = one_by_one(start), lang.learning_rates([lr], steps, final=0.01)
     optimizer = torch.optim.AdamW(leaves, betas=(0.9, 0.95), weight_decay=0.0)
