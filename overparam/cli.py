@@ -14,6 +14,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -53,7 +54,8 @@ def _chapter(name: str) -> Chapter:
 
 
 def _complete(incomplete: str) -> list[str]:
-    return [c.name for c in chapters.chapters() if c.name.startswith(incomplete) or c.slug.startswith(incomplete)]
+    by_name = [c.name for c in chapters.chapters() if c.name.startswith(incomplete)]
+    return by_name or [c.slug for c in chapters.chapters() if c.slug.startswith(incomplete)]
 
 
 def _print_version(wanted: bool) -> None:
@@ -95,8 +97,8 @@ def show(chapter: ChapterName) -> None:
     """Show a chapter: its paper, its claims as the ledger has them, and how to run it."""
     found = _chapter(chapter)
     paper = found.paper
-    out.print(f"[bold]{found.title}[/]  ({found.name}, {found.level})")
-    out.print(f"{', '.join(paper.authors)}. {paper.title}. {paper.venue} ({paper.year}).")
+    out.print(f"[bold]{escape(found.title)}[/]  ({found.name}, {found.level})")
+    out.print(escape(f"{', '.join(paper.authors)}. {paper.title}. {paper.venue} ({paper.year})."))
     if paper.arxiv:
         out.print(f"paper: https://arxiv.org/abs/{paper.arxiv}")
     if paper.code:
@@ -108,7 +110,8 @@ def show(chapter: ChapterName) -> None:
         table = Table("claim", "held", "median", "bound", "statement", title=f"over {len(row['seeds'])} seeds")
         for claim in row["claims"]:
             held = f"{claim['passed']}/{len(row['seeds'])}"
-            table.add_row(claim["id"], held, f"{float(claim['measured'][1]):.3g}", claim["bound"], claim["statement"])
+            median = f"{float(claim['measured'][1]):.3g}"
+            table.add_row(*map(escape, (claim["id"], held, median, claim["bound"], claim["statement"])))
         out.print(table)
     out.print(f"\nRun it:  overparam run {found.name}")
     out.print(f"At the paper's scale, on a GPU:  overparam run {found.name} --full")
@@ -118,7 +121,7 @@ def show(chapter: ChapterName) -> None:
 def run(
     chapter: ChapterName,
     full: Annotated[bool, typer.Option("--full", help="The paper's scale (a GPU, please).")] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(max=2**63 - 1, help="Seed of everything random.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a field of the configuration.")
@@ -148,7 +151,7 @@ def run(
             figures.save(getattr(module, name)(result), directory, name)
         content = {**json.loads(record.to_json()), "result": _plain(result)}
         write_atomically(directory / "result.json", json.dumps(content, indent=1).encode())
-        out.print(f"wrote result.json and the figures to {directory}")
+        out.print(f"wrote result.json and the figures to {escape(str(directory))}", soft_wrap=True)
     raise typer.Exit(0 if all(claim.holds for claim in record.claims) else 1)
 
 
@@ -163,9 +166,12 @@ def verify(
     ] = None,
 ) -> None:
     """Run chapters over seeds in worker processes, keeping every finished record; exit status 1 if a claim fails."""
-    wanted = [_chapter(name) for name in names] if names else list(chapters.chapters())
+    # One chapter named twice, "slug" and "part/slug", is measured once.
+    wanted = list(dict.fromkeys(map(_chapter, names))) if names else list(chapters.chapters())
     _make_writable(records)
     if export is not None:
+        if export.is_dir():
+            _fail(f"cannot write {export}: it is a directory")
         _make_writable(export.parent)
     from overparam.core import verify as engine
 
@@ -189,7 +195,7 @@ def verify(
     incomplete = bool(outcome.broken or outcome.failed)
     if export is not None and not incomplete:
         write_atomically(export, (json.dumps(_plain(summary), indent=1) + "\n").encode())
-        out.print(f"wrote {export}")
+        out.print(f"wrote {escape(str(export))}", soft_wrap=True)
     held = all(claim.holds for record in outcome.records for claim in record.claims)
     raise typer.Exit(0 if held and not incomplete else 1)
 
@@ -201,7 +207,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
             held, total = claim["passed"], len(row["seeds"])
             mark = "[green]✓[/]" if held == total else "[red]✗[/]"
             spread = [f"{value:.3g}" for value in claim["measured"]]
-            table.add_row(name, claim["id"], f"{mark} {held}/{total}", *spread, claim["bound"])
+            table.add_row(name, escape(claim["id"]), f"{mark} {held}/{total}", *spread, escape(claim["bound"]))
     out.print(table)
 
 
@@ -222,7 +228,20 @@ def build(
 
 
 @book_app.command()
-def serve(port: Annotated[int, typer.Option(help="Port on this machine.")] = 8000) -> None:
+def pair(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", autocompletion=_complete)] = None,
+) -> None:
+    """Write the .ipynb pairs of chapters' notebooks, with the outputs that the tests compare."""
+    wanted = [_chapter(name) for name in names] if names else list(chapters.chapters())
+    from overparam import book
+
+    source = _book()
+    for chapter in wanted:
+        out.print(f"wrote {book.pair(source / f'{chapter.name}.md')}")
+
+
+@book_app.command()
+def serve(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 8000) -> None:
     """Serve the built book on this machine."""
     from functools import partial
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -246,7 +265,7 @@ def open_book() -> None:
 
 
 def _book() -> Path:
-    for place in (Path("book"), chapters.BOOK):
+    for place in (Path("book").resolve(), chapters.BOOK):
         if (place / "_config.yml").exists():
             return place
     _fail("no book here; run this from a checkout of the repository")
@@ -274,6 +293,7 @@ def _configure(module: Any, full: bool, seed: int | None, settings: list[str]) -
 def _setting(config: type, text: str) -> tuple[str, Any]:
     """Parse "name=value" by the type of the field."""
     import difflib
+    from functools import partial
 
     from pydantic import TypeAdapter, ValidationError
 
@@ -287,8 +307,9 @@ def _setting(config: type, text: str) -> tuple[str, Any]:
         _fail(f"--set {text}: no field {name!r}; {hint}")
     hint = get_type_hints(config)[name]
     adapter = TypeAdapter(hint)
-    # As JSON, as the inside of a JSON list (for tuples), and as it is (for strings).
-    for read in (adapter.validate_json, lambda v: adapter.validate_json(f"[{v}]"), adapter.validate_python):
+    # As JSON, as the inside of a JSON list (for tuples), and as it is (for strings); JSON's true is no number.
+    strictly = partial(adapter.validate_json, strict=True)
+    for read in (strictly, lambda v: strictly(f"[{v}]"), adapter.validate_python):
         try:
             return name, read(value)
         except ValidationError:

@@ -174,6 +174,8 @@ def _first_line(tree: ast.Module, default: str) -> str:
 def _assigned(tree: ast.Module, name: str) -> ast.expr | None:
     """The expression that the module assigns to ``name`` at its top level."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-            return node.value
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(t, ast.Name) and t.id == name for t in targets):
+                return node.value
     return None

@@ -68,6 +68,7 @@ class Claim:
             raise TypeError(f"claim {self.id}: holds must be a bool, got {self.holds!r}")
         if self.holds and math.isnan(self.measured):
             raise ValueError(f"claim {self.id} cannot hold: what it measured is nan")
+        object.__setattr__(self, "measured", float(self.measured))  # numpy's scalars are no JSON
 
     @property
     def verdict(self) -> str:
@@ -95,15 +96,17 @@ class VerdictTable:
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{h}</th>' for h in ("Claim", "Verdict", "Measured", "Bound", "Source"))
         rows = "\n".join(_html_row(claim) for claim in self.claims)
-        return f'<table class="verdicts"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
+        return f'<table class="dataframe verdicts"><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>'
 
     def __rich__(self) -> Table:
         from rich.table import Column, Table
+        from rich.text import Text
 
+        # As Text, because a bound such as "rate in [low, high]" looks like rich's own markup.
         table = Table(Column("claim", no_wrap=True), "verdict", "measured", "bound", box=None, pad_edge=False)
         for c in self.claims:
             mark = "[green]✓[/]" if c.holds else "[red]✗[/]"
-            table.add_row(c.id, f"{mark} {c.verdict}", f"{c.measured:.3g}", c.bound)
+            table.add_row(Text(c.id), f"{mark} {c.verdict}", f"{c.measured:.3g}", Text(c.bound))
         return table
 
 
@@ -136,8 +139,10 @@ class Record:
     peak_memory: int
 
     def to_json(self) -> bytes:
-        """The record as JSON; NaN and infinities are written as strings, which plain JSON has room for."""
-        return _adapter().dump_json(self, indent=1)
+        """The record as JSON; what JSON lacks, such as NaN, infinities and a dtype, is written as a string."""
+        from pydantic_core import to_json
+
+        return to_json(self, indent=1, inf_nan_mode="strings", serialize_unknown=True)
 
 
 class BrokenRecordError(ValueError):
@@ -151,9 +156,9 @@ class BrokenRecordError(ValueError):
 @cache
 def _adapter() -> TypeAdapter[Record]:
     # Imported here: pydantic costs a tenth of a second that `overparam --help` need not pay.
-    from pydantic import ConfigDict, TypeAdapter, with_config
+    from pydantic import TypeAdapter
 
-    return TypeAdapter(with_config(ConfigDict(ser_json_inf_nan="strings"))(Record))
+    return TypeAdapter(Record)
 
 
 def record_path(directory: Path, chapter: str, seed: int) -> Path:
@@ -234,7 +239,8 @@ def summarize(records: Iterable[Record]) -> dict[str, Any]:
     -------
     Plain data, as ``book/ledger.json`` holds it: ``chapters`` maps "part/slug" to ``seeds``, ``versions``,
     ``device``, ``cpu_seconds`` (median), ``peak_memory`` (largest, bytes) and ``claims``, a list of ``id``,
-    ``statement``, ``bound``, ``source``, ``passed`` (of the seeds) and ``measured`` (lowest, median, highest).
+    ``statement``, ``bound``, ``source``, ``passed`` (of the seeds) and ``measured`` (lowest, median, highest; the
+    seeds that measured NaN, and so failed, are left out of it unless all did).
     """
     by_chapter: dict[str, list[Record]] = {}
     for record in records:
@@ -259,7 +265,7 @@ def _chapter_row(records: list[Record]) -> dict[str, Any]:
 
 
 def _claim_row(claims: list[Claim]) -> dict[str, Any]:
-    measured = [c.measured for c in claims]
+    measured = [c.measured for c in claims if not math.isnan(c.measured)] or [math.nan]
     return {
         "id": claims[0].id,
         "statement": claims[0].statement,

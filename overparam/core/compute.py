@@ -80,5 +80,5 @@ def deterministic(on: bool = True) -> None:
     """
     if on:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
     torch.use_deterministic_algorithms(on)
-    torch.backends.cudnn.benchmark = not on

@@ -83,7 +83,8 @@ def digits(
     checks.one_of(("unit", "rms", "raw"), scale=scale)
     checks.integer(0, n_val=n_val)
     n_train = DIGITS - DIGITS_TEST - n_val if n_train is None else n_train
-    if not 1 <= n_train < DIGITS - n_val:
+    checks.integer(1, n_train=n_train)
+    if n_train + n_val >= DIGITS:
         raise ValueError(f"n_train + n_val must leave some of {DIGITS} digits, got {n_train} + {n_val}")
     pixels, targets = load_digits(return_X_y=True)
     order = torch.randperm(DIGITS, generator=compute.generator(seed))
@@ -226,7 +227,16 @@ def random_low_rank(
 def random_orthonormal(
     n: int, k: int, *, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64
 ) -> Float[Tensor, "{n} {k}"]:
-    """``k <= n`` orthonormal columns, uniform (Haar): QR of a Gaussian matrix, with R's diagonal made positive."""
+    """``k <= n`` orthonormal columns, uniform (Haar): QR of a Gaussian matrix, with R's diagonal made positive.
+
+    Raises
+    ------
+    ValueError
+        If there are no columns or more than rows.
+    """
+    checks.integer(1, n=n)
+    if not 1 <= k <= n:
+        raise ValueError(f"k must lie in 1..{n} for columns of length {n}, got {k}")
     q, r = torch.linalg.qr(torch.randn(n, k, generator=generator, dtype=dtype))
     return q * r.diagonal().sign()
 

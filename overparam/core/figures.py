@@ -86,7 +86,8 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
     """Write a figure as png and svg; returns the two paths."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"{name}.png", directory / f"{name}.svg"]
-    for path in paths:
-        # Without the date two runs give the same bytes.
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+    with matplotlib.rc_context(STYLE):
+        for path in paths:
+            # Without the date, and with the style's hash salt, two runs give the same bytes.
+            figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     return paths

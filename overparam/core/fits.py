@@ -18,7 +18,7 @@ def loglog_slope(x: ArrayLike, y: ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If there are fewer than 3 samples, one is not positive and finite, or the lengths differ.
+        If there are fewer than 3 samples, all at one x, one is not positive and finite, or the lengths differ.
     """
     x, y = _samples(x, y)
     return _slope(np.log(_positive("x", x)), np.log(_positive("y", y)))
@@ -41,7 +41,7 @@ def linear_rate(steps: ArrayLike, loss: ArrayLike, hi: float, lo: float) -> floa
     Raises
     ------
     ValueError
-        If fewer than 3 samples lie in the window, or the lengths differ.
+        If fewer than 3 samples, or none but at one step, lie in the window, or the lengths differ.
     """
     steps, loss = _samples(steps, loss)
     inside = (loss >= lo) & (loss <= hi)
@@ -66,4 +66,6 @@ def _positive(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _slope(x: np.ndarray, y: np.ndarray) -> float:
+    if x.min() == x.max():
+        raise ValueError(f"samples along x must differ, got {len(x)} samples at {x[0]:g}")
     return float(np.polynomial.polynomial.polyfit(x, y, 1)[1])

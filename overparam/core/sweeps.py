@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -79,8 +79,10 @@ def _outcomes(function, configs, executor):
         for index, config in enumerate(configs):
             yield index, _outcome(lambda config=config: function(config), config)
         return
-    futures: dict[Future, int] = {executor.submit(function, c): i for i, c in enumerate(configs)}
+    futures: dict[Future, int] = {}
     try:
+        for index, config in enumerate(configs):
+            futures[executor.submit(function, config)] = index
         for future in as_completed(futures):
             yield futures[future], _outcome(future.result, configs[futures[future]])
     finally:
@@ -93,5 +95,8 @@ def _outcome(call: Callable[[], Any], config: Any) -> Any:
     try:
         return call()
     except Exception as error:
+        if isinstance(error, BrokenExecutor):
+            # A broken pool gives all its futures one exception; each configuration needs its own to be named on.
+            error = type(error)(*error.args)
         error.add_note(f"configuration: {config!r}")
         return error

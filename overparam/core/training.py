@@ -49,8 +49,6 @@ def train_ensemble(
     before = [p.requires_grad for p in parameters]
     for p in parameters:
         p.requires_grad_(True)
-    optim = optimizer(parameters)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optim, schedule) if schedule else None
     taken = 0
 
     def visit() -> None:
@@ -59,6 +57,8 @@ def train_ensemble(
                 on_checkpoint(taken)
 
     try:
+        optim = optimizer(parameters)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optim, schedule) if schedule else None
         visit()
         for batch in batches:
             optim.zero_grad(set_to_none=True)

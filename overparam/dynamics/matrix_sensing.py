@@ -500,18 +500,18 @@ def claims(result: Result) -> list[Claim]:
     return [
         Claim(
             "symmetric_power_law",
-            "Over-parameterized symmetric gradient descent decays no faster than 1/T^2",
+            "Over-parameterized symmetric gradient descent decays no faster than 1/T²",
             measured=slope,
             holds=-2.2 <= slope <= -1.8,
             bound="log-log slope in [-2.2, -1.8]",
-            source="lower bound of order 1/T^2",
+            source="lower bound of order 1/T²",
         ),
         Claim(
             "symmetric_constant",
             "Its tail is that of k - r excess columns, each of which falls like 1/(2 lr T)",
             measured=constant,
             holds=0.9 <= constant <= 1.05,
-            bound="loss over (k - r)/2 (2 lr T)^-2 in [0.9, 1.05]",
+            bound="loss over (k - r)/2 (2 lr T)⁻² in [0.9, 1.05]",
             source="our corollary, population case",
         ),
         Claim(
@@ -524,11 +524,11 @@ def claims(result: Result) -> list[Claim]:
         ),
         Claim(
             "alpha_squared_rate",
-            "The asymmetric problem with k > r converges linearly, at a rate proportional to alpha^2",
+            "The asymmetric problem with k > r converges linearly, at a rate proportional to alpha²",
             measured=exponent,
             holds=1.8 <= exponent <= 2.2,
             bound="exponent in [1.8, 2.2]",
-            source="upper bound exp(-c alpha^2 T)",
+            source="upper bound exp(-c α² T)",
         ),
         Claim(
             "exact_rank_alpha_free",
@@ -544,11 +544,11 @@ def claims(result: Result) -> list[Claim]:
             measured=spread_modified,
             holds=spread_modified <= 1.25,
             bound="fastest over slowest rate at most 1.25",
-            source="accelerated method, rate free of alpha",
+            source="accelerated method, rate free of α",
         ),
         Claim(
             "one_step_speedup",
-            "and it is of the order of the exact problem's",
+            "After it the rate is of the order of the exact problem's",
             measured=speedup,
             holds=speedup >= 20,
             bound="at least 20 times the unmodified rate at the smallest alpha",
@@ -560,7 +560,7 @@ def claims(result: Result) -> list[Claim]:
             measured=advantage,
             holds=advantage >= 1e10,
             bound="final loss at least 1e10 times smaller",
-            source="1/T^2 against exp(-c alpha^2 T)",
+            source="1/T² against exp(-c α² T)",
         ),
     ]
 
