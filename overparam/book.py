@@ -130,6 +130,7 @@ class ChapterCard(SphinxDirective):
         lines = [
             f":::{{card}} {paper.title}",
             ":class-card: chapter-card",
+            "",
             " · ".join([f"{', '.join(paper.authors)}. {paper.venue}", *links]),
             "",
             f"{{bdg-primary}}`{chapter.level}` {_badge(row)} · {cost} · read before: {before}",
@@ -158,12 +159,13 @@ class ChapterGrid(SphinxDirective):
 
 def _grid(part: list[Chapter]) -> list[str]:
     rows = chapters.ledger()
-    lines = ["::::{grid} 1 1 2 2", ":gutter: 3"]
+    lines = ["::::{grid} 1 1 2 2", ":gutter: 3", ""]
     for chapter in part:
         lines += [
             f":::{{grid-item-card}} {chapter.title}",
             f":link: /{chapter.name}",
             ":link-type: doc",
+            "",
             chapter.paper.short,
             "",
             f"{_badge(rows.get(chapter.name))} {{bdg-secondary}}`{chapter.level}`",
@@ -222,10 +224,17 @@ def _parse(directive: Directive, lines: list[str]) -> list[nodes.Node]:
     return container.children
 
 
+def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Leave out the scripts of Thebe, which Jupyter Book adds, twice, to every page: they are for a CDN we never ask."""
+    scripts = context["script_files"]
+    context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with Sphinx."""
     app.add_directive("chapter-card", ChapterCard)
     app.add_directive("chapter-grid", ChapterGrid)
     app.add_directive("ledger-table", LedgerTable)
     app.connect("builder-inited", execute_changed)
+    app.connect("html-page-context", drop_thebe, priority=900)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

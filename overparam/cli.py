@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from overparam import __version__
 from overparam.core import chapters
@@ -58,10 +58,11 @@ def _complete(incomplete: str) -> list[str]:
     return by_name or [c.slug for c in chapters.chapters() if c.slug.startswith(incomplete)]
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         print(f"overparam {__version__}")
         raise typer.Exit
+    return wanted
 
 
 ChapterName = Annotated[str, typer.Argument(help="part/slug, or the slug alone", autocompletion=_complete)]
@@ -201,14 +202,19 @@ def verify(
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
-    table = Table("chapter", "claim", "held", "lowest", "median", "highest", "bound")
     for name, row in summary["chapters"].items():
+        table = _table("claim", "held", "lowest", "median", "highest", title=name)
         for claim in row["claims"]:
             held, total = claim["passed"], len(row["seeds"])
             mark = "[green]✓[/]" if held == total else "[red]✗[/]"
-            spread = [f"{value:.3g}" for value in claim["measured"]]
-            table.add_row(name, escape(claim["id"]), f"{mark} {held}/{total}", *spread, escape(claim["bound"]))
-    out.print(table)
+            spread = (f"{value:.3g}" for value in claim["measured"])
+            table.add_row(escape(claim["id"]), f"{mark} {held}/{total}", *spread)
+        out.print(table)
+
+
+def _table(first: str, *others: str, title: str | None = None) -> Table:
+    """A table without rules whose first column is never broken: it fits a terminal of 80 columns."""
+    return Table(Column(first, no_wrap=True), *others, title=title, title_justify="left", box=None, pad_edge=False)
 
 
 @book_app.command()
@@ -251,7 +257,7 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this
         server = ThreadingHTTPServer(("127.0.0.1", port), handler)
     except OSError as error:
         _fail(f"cannot serve on port {port}: {error.strerror}")
-    out.print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    out.print(f"http://127.0.0.1:{server.server_port}  (Ctrl-C ends it)")
     try:
         server.serve_forever()
     except KeyboardInterrupt:

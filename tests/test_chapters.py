@@ -111,7 +111,7 @@ def bad_fields():
                 yield pytest.param(chapter, f.name, bad, id=f"{chapter.slug}-{f.name}")
 
 
-@pytest.mark.parametrize(("chapter", "name", "bad"), bad_fields())
+@pytest.mark.parametrize(("chapter", "name", "bad"), list(bad_fields()))
 def test_a_bad_configuration_is_refused_by_name_and_value(chapter, name, bad):
     with refuses(ValueError, match=f"{name}.*{bad}"):
         dataclasses.replace(chapter.load().Config(), **{name: bad})

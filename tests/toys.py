@@ -85,7 +85,7 @@ SOURCES = {
 from overparam.core.chapters import Paper
 from overparam.games.dice.throws import FULL, Config, Result, claims, plot, run
 
-PAPER = Paper(title="Dice", authors=("Cy Fox",), year=2001, venue="Toys", arxiv=None, code=None)
+PAPER = Paper(title="Dice", authors=("Cy Fox",), year=2001, venue="Toys", arxiv=None, code="https://example.org/dice")
 ''',
     "games/dice/throws.py": '''"""One throw, which fails."""
 

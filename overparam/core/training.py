@@ -89,9 +89,9 @@ def epoch_batches(
     checks.integer(1, replicas=replicas, n=n, batch_size=batch_size, epochs=epochs)
     if batch_size > n:
         raise ValueError(f"batch_size must be at most the {n} examples, got {batch_size}")
-    for _ in range(epochs):
-        order = torch.rand(replicas, n, generator=generator).argsort(1)
-        yield from order[:, : n - n % batch_size].split(batch_size, dim=1)
+    # Not a generator function, which would refuse only when its first batch is asked for.
+    orders = (torch.rand(replicas, n, generator=generator).argsort(1) for _ in range(epochs))
+    return (batch for order in orders for batch in order[:, : n - n % batch_size].split(batch_size, dim=1))
 
 
 def step_schedule(steps: int, drops: dict[float, float]) -> Callable[[int], float]:

@@ -79,12 +79,12 @@ def test_parts_come_in_the_books_order_and_unknown_ones_last(toy_book):
     for part in ("numerics", "dynamics"):
         (toy_book / part / "__init__.py").write_text(f'"""About {part}."""')
     with fresh_registry():
-        assert chapters.parts() == {
-            "dynamics": "About dynamics",
-            "numerics": "About numerics",
-            "aardvarks": "Part to come",
-            "games": "Games of chance",
-        }
+        assert list(chapters.parts().items()) == [
+            ("dynamics", "About dynamics"),
+            ("numerics", "About numerics"),
+            ("aardvarks", "Part to come"),
+            ("games", "Games of chance"),
+        ]
 
 
 def test_a_paper_may_carry_a_type_and_a_part_need_not_say_anything(toy_book):
@@ -100,7 +100,7 @@ def test_a_chapter_that_lacks_a_name_of_the_protocol_is_refused_by_name(toy_book
     source = (toy_book / "games" / "coin.py").read_text()
     cut = source.replace("def plot", "def draw").replace("FULL =", "HUGE =")
     (toy_book / "games" / "coin.py").write_text(cut)
-    with pytest.raises(AttributeError, match="^chapter games/coin lacks FULL, plot$"):
+    with pytest.raises(AttributeError, match=r"^chapter games/coin lacks FULL, plot$"):
         chapters.find("coin").load()
 
 

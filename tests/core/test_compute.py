@@ -74,10 +74,11 @@ def test_a_device_that_is_not_there_is_refused_by_name(machine, name, message):
         compute.device(name)
 
 
-def test_a_gpu_beyond_the_last_is_refused_with_how_many_there_are(machine):
+@pytest.mark.parametrize("index", [2, 7])
+def test_a_gpu_beyond_the_last_is_refused_with_how_many_there_are(machine, index):
     machine(2)
-    with refuses(DeviceError, match=r"^device 'cuda:7' is not on this machine, which has 2 GPU\(s\)$"):
-        compute.device("cuda:7")
+    with refuses(DeviceError, match=rf"^device 'cuda:{index}' is not on this machine, which has 2 GPU\(s\)$"):
+        compute.device(f"cuda:{index}")
 
 
 @pytest.mark.parametrize("apple", [True, False])

@@ -1,0 +1,227 @@
+"""The built book in headless Chromium, as its reader sees it: light, dark, on a phone, without a network."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+
+import pytest
+import yaml
+
+from overparam.core import chapters
+from tests.conftest import ROOT
+
+pytest.importorskip("playwright", reason="playwright is not installed")
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Error, expect, sync_playwright
+
+HTML = ROOT / "book" / "_build" / "html"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 800}
+
+
+def pages() -> list[str]:
+    """Every page of the table of contents."""
+    contents = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())
+    top = [entry for part in contents["parts"] for entry in part["chapters"]]
+    below = [section for entry in top for section in entry.get("sections", [])]
+    return [contents["root"], *(entry["file"] for entry in top + below)]
+
+
+PAGES = pages()
+CHAPTER_PAGES = [chapter.name for chapter in chapters.chapters()]
+
+
+@pytest.fixture(scope="module")
+def site():
+    """Build the book, warnings as errors, and serve it."""
+    start = "from overparam.cli import main; main()"
+    build = [sys.executable, "-c", start, "book", "build", "--strict"]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    handler = functools.partial(QuietHandler, directory=str(HTML))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves without a word."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser():
+    own = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        try:
+            chromium = playwright.chromium.launch(executable_path=own, args=FLAGS)
+        except Error as error:
+            if "CI" in os.environ:
+                raise
+            pytest.skip(f"no Chromium on this machine: {error.message.splitlines()[0]}")
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """Open a page and collect what a reader without a network would miss; the context closes after the test."""
+    contexts = []
+
+    def open_page(name, *, mode="light", viewport=WIDE):
+        context = browser.new_context(viewport=viewport, color_scheme=mode)
+        contexts.append(context)
+        page = context.new_page()
+        page.faults = []
+        page.on("console", lambda m: page.faults.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: page.faults.append(str(e)))
+        page.on("requestfailed", lambda r: page.faults.append(f"failed: {r.url}"))
+        page.on("response", lambda r: page.faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+        local = (site, "data:", "blob:")
+        page.on("request", lambda r: None if r.url.startswith(local) else page.faults.append(f"external: {r.url}"))
+        page.goto(f"{site}/{name}.html", wait_until="networkidle")
+        if page.locator("span.math, div.math").count():
+            page.wait_for_function("document.querySelectorAll('mjx-container').length > 0")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_loads_whole_without_a_network(visit, name):
+    page = visit(name)
+    assert page.faults == []
+    assert page.title()
+    assert page.locator("article h1").count() == 1
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_equation_is_rendered(visit, name):
+    page = visit(name)
+    formulas = page.locator("span.math, div.math")
+    assert page.locator("mjx-container").count() >= formulas.count()
+    assert page.locator("mjx-merror").count() == 0
+    for text in formulas.all_inner_texts():
+        assert "\\(" not in text
+        assert "\\[" not in text
+    assert "$" not in "".join(page.locator("article p").all_inner_texts())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_image_has_an_alternative_text_and_arrives(visit, name):
+    page = visit(name)
+    for image in page.locator("article img").all():
+        assert len(image.get_attribute("alt") or "") > 20, image.get_attribute("src")
+        assert image.evaluate("e => e.naturalWidth") > 0
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_scrolls_sideways(visit, name, mode, viewport):
+    page = visit(name, mode=mode, viewport=viewport)
+    wide, seen = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert wide <= seen
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_no_serious_violation(visit, name, mode):
+    page = visit(name, mode=mode)
+    assert page.evaluate("document.documentElement.dataset.theme") == mode
+    violations = Axe().run(page).response["violations"]
+    serious = [v for v in violations if v["impact"] in ("serious", "critical")]
+    assert not serious, [(v["id"], [node["html"][:200] for node in v["nodes"][:3]]) for v in serious]
+
+
+@pytest.mark.parametrize("name", CHAPTER_PAGES)
+def test_search_finds_the_chapter(visit, name):
+    author = chapters.find(name).paper.authors[0].split()[-1]
+    page = visit("search")
+    page.goto(f"{page.url}?q={author}", wait_until="networkidle")
+    expect(page.locator(f"#search-results a[href*='{name}']").first).to_be_visible()
+    assert page.faults == []
+
+
+@pytest.mark.parametrize("name", CHAPTER_PAGES)
+def test_a_folded_solution_opens(visit, name):
+    page = visit(name)
+    solutions = page.locator(".solution.dropdown")
+    assert solutions.count() >= 3
+    for solution in solutions.all():
+        inside = solution.locator("p").last
+        expect(inside).not_to_be_visible()
+        solution.locator("button").first.click()
+        expect(inside).to_be_visible()
+
+
+@pytest.mark.parametrize("name", CHAPTER_PAGES)
+def test_figures_follow_the_mode(visit, name):
+    page = visit(name, mode="dark")
+    assert page.locator("article figure img").count() >= 3
+    for image in page.locator("article figure img").all():
+        assert "invert" in image.evaluate("e => getComputedStyle(e).filter")
+    page = visit(name, mode="light")
+    assert page.locator("article figure img").first.evaluate("e => getComputedStyle(e).filter") == "none"
+
+
+@pytest.mark.parametrize("name", CHAPTER_PAGES)
+def test_the_launch_buttons_lead_to_the_pair_and_to_binder(visit, name):
+    links = [a.get_attribute("href") or "" for a in visit(name).locator(".dropdown-launch-buttons a").all()]
+    assert any("colab.research.google.com" in link and link.endswith(f"{name}.ipynb") for link in links)
+    assert any("mybinder.org" in link for link in links)
+
+
+@pytest.mark.parametrize("name", CHAPTER_PAGES)
+def test_the_printed_page_shows_the_text_alone(visit, name):
+    page = visit(name)
+    page.emulate_media(media="print")
+    expect(page.locator(".bd-sidebar-primary")).not_to_be_visible()
+    expect(page.locator("#jb-print-docs-body h1")).to_be_visible()
+    expect(page.locator("article p").first).to_be_visible()
+    expect(page.locator(".solution.dropdown p").last).to_be_visible()
+
+
+def test_the_start_page_has_a_card_and_a_verdict_for_every_chapter(visit):
+    page = visit("intro")
+    for name in CHAPTER_PAGES:
+        card = page.locator(f".sd-card:has(a[href*='{name}'])")
+        expect(card).to_contain_text(re.compile(r"\d+ of \d+ claims hold"))
+
+
+def test_the_ledger_has_a_row_for_every_claim_and_sorts_by_a_click(visit):
+    page = visit("ledger")
+    rows = page.locator("table.ledger tbody tr")
+    ledger = chapters.ledger()
+    assert rows.count() == sum(len(row["claims"]) for row in ledger.values())
+    median = page.locator("table.ledger th", has_text="Median")
+    for order in ("descending", "ascending"):
+        median.click()
+        assert median.get_attribute("aria-sort") == order
+        shown = [float(cell.get_attribute("data-sort")) for cell in rows.locator("td:nth-child(5)").all()]
+        assert shown == sorted(shown, reverse=order == "descending")
+
+
+def test_ipynb_pairs_are_not_pages_of_their_own():
+    assert not list(HTML.glob("**/*.ipynb.html"))
+    assert {p.name for p in HTML.glob("_sources/dynamics/*")} >= {"matrix_sensing.md"}
