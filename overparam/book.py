@@ -7,6 +7,7 @@ that MyST-NB reads. Its directives ``chapter-card``, ``chapter-grid`` and ``ledg
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import os
@@ -22,6 +23,7 @@ from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_cache.executors import load_executor
 from nbclient import NotebookClient
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -188,7 +190,6 @@ class LedgerTable(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Build the table."""
-        self.env.note_dependency(str(chapters.BOOK / "ledger.json"))
         head = ("Chapter", "Claim", "Verdict", "Seeds passed", "Median", "Lowest to highest", "Bound", "In the paper")
         cells = "".join(f'<th scope="col">{name}</th>' for name in head)
         body = "\n".join(
@@ -224,8 +225,19 @@ def _parse(directive: Directive, lines: list[str]) -> list[nodes.Node]:
     return container.children
 
 
+def outdated(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
+    """All pages, if something changed that shows on every page and that Sphinx does not watch."""
+    static = sorted(path for path in (Path(app.srcdir) / "_static").rglob("*") if path.is_file())
+    watched = [Path(__file__), chapters.BOOK / "ledger.json", *static]
+    content = [path.read_bytes() for path in watched if path.exists()]
+    pairs = [str(path) for path in sorted(Path(app.srcdir).glob("*/*.ipynb"))]
+    digest = hashlib.sha256(repr((content, pairs)).encode()).hexdigest()
+    seen, env.overparam_digest = getattr(env, "overparam_digest", None), digest  # type: ignore[attr-defined]
+    return [] if seen == digest else sorted(env.found_docs)
+
+
 def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """Leave out the scripts of Thebe, which Jupyter Book adds, twice, to every page: they are for a CDN we never ask."""
+    """Leave out the scripts of Thebe, which Jupyter Book adds, twice, to every page, for a CDN that we never ask."""
     scripts = context["script_files"]
     context["script_files"] = [s for s in scripts if "thebe" not in f"{s.filename}{s.attributes.get('body')}".lower()]
 
@@ -236,5 +248,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("chapter-grid", ChapterGrid)
     app.add_directive("ledger-table", LedgerTable)
     app.connect("builder-inited", execute_changed)
+    app.connect("env-get-outdated", outdated)
     app.connect("html-page-context", drop_thebe, priority=900)
     return {"version": __version__, "parallel_read_safe": True, "parallel_write_safe": True}

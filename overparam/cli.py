@@ -84,7 +84,7 @@ def list_chapters(part: Annotated[str | None, typer.Option(help="Only this part.
     if part is not None and part not in known:
         _fail(f"no part {part!r}; there are {', '.join(known)}")
     ledger = chapters.ledger()
-    table = Table("part", "chapter", "paper", "level", "CPU time", box=None, pad_edge=False)
+    table = _table("part", "chapter", "paper", "level", "CPU time")
     for chapter in chapters.chapters():
         if part in (None, chapter.part):
             cost = ledger.get(chapter.name, {}).get("cpu_seconds")
@@ -99,7 +99,8 @@ def show(chapter: ChapterName) -> None:
     found = _chapter(chapter)
     paper = found.paper
     out.print(f"[bold]{escape(found.title)}[/]  ({found.name}, {found.level})")
-    out.print(escape(f"{', '.join(paper.authors)}. {paper.title}. {paper.venue} ({paper.year})."))
+    year = "" if str(paper.year) in paper.venue else f", {paper.year}"
+    out.print(escape(f"{', '.join(paper.authors)}. {paper.title}. {paper.venue}{year}."))
     if paper.arxiv:
         out.print(f"paper: https://arxiv.org/abs/{paper.arxiv}")
     if paper.code:
@@ -108,7 +109,7 @@ def show(chapter: ChapterName) -> None:
     if row is None:
         out.print("\nThe ledger has no run of it yet.")
     else:
-        table = Table("claim", "held", "median", "bound", "statement", title=f"over {len(row['seeds'])} seeds")
+        table = _table("claim", "held", "median", "bound", "statement", title=f"over {len(row['seeds'])} seeds")
         for claim in row["claims"]:
             held = f"{claim['passed']}/{len(row['seeds'])}"
             median = f"{float(claim['measured'][1]):.3g}"
@@ -136,14 +137,14 @@ def run(
     if directory is not None:
         _make_writable(directory)
     module = found.load()
-    from overparam.core import compute, figures, verify
+    from overparam.core import compute, datasets, figures, verify
 
     config = _configure(module, full, seed, settings or [])
     # At reader scale one thread: the numbers then do not depend on the machine's cores.
     compute.use_threads(os.cpu_count() or 1 if full else 1)
     try:
         result, record = verify.measure(found, config, device=device, progress=sys.stderr.isatty())
-    except compute.DeviceError as error:
+    except (compute.DeviceError, datasets.MissingExtraError) as error:
         _fail(str(error))
     out.print(VerdictTable(record.claims))
     out.print(f"{record.cpu_seconds:.1f} CPU-seconds, {record.peak_memory / 2**30:.2f} GB, on {record.device}")

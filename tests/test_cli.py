@@ -124,7 +124,7 @@ def test_what_verify_exports_is_what_list_and_show_tell(toy_book, monkeypatch, t
     card = invoke("show", "coin").stdout
     for line in (
         "Tossing a coin  (games/coin, introductory)",
-        "Ann Lee, Bo Ek. On [a] Coin. Toys (1999).",
+        "Ann Lee, Bo Ek. On [a] Coin. Toys, 1999.",
         "paper: https://arxiv.org/abs/9901.00001",
         "overparam run games/coin --full",
     ):
@@ -250,6 +250,7 @@ def test_options_change_the_configuration_and_nothing_else(toy_book, tmp_path, s
         ("run matrix_sensing --device nonsense", "unknown device 'nonsense', expected auto, cpu, cuda, cuda:0 or mps"),
         ("run matrix_sensing --device mps", "device 'mps' has no float64, which this computation needs; use cpu"),
         ("run matrix_sensing --device cuda:99", "device 'cuda:99' is not on this machine, which has "),
+        ("run noisy_labels --full --set source=FILE", "source must be a folder of parquet files, got 'FILE'"),
         ("run matrix_sensing --out FILE", "cannot write to FILE: File exists"),
         ("run matrix_sensing --out FILE/below", "cannot write to FILE/below: Not a directory"),
         ("verify matrix_sensing --records FILE/below", "cannot write to FILE/below: Not a directory"),
@@ -270,6 +271,13 @@ def test_a_request_that_is_wrong_is_answered_with_one_line_and_status_2(argument
     assert done.stderr.endswith("\n")
     assert (tmp_path / "file").read_text() == "in the way"
     assert {path.name for path in tmp_path.iterdir()} == {"file"}
+
+
+def test_a_missing_extra_is_named_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    done = invoke("run", "noisy_labels", "--full")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "overparam: datasets is missing; install it with: pip install 'overparam[full]'\n"
 
 
 @pytest.mark.parametrize(
@@ -438,20 +446,24 @@ def test_the_built_book_opens_by_its_address_from_the_checkout_and_from_elsewher
 def test_the_built_book_is_served_until_ctrl_c(book, toy_book):
     built(book)
     server = subprocess.Popen(
-        [sys.executable, "-m", "overparam", "book", "serve", "--port", "0"],
+        [*toys.INTERRUPTIBLE, "book", "serve", "--port", "0"],
         env=toys.environment(toy_book),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert server.stdout is not None
-    address = server.stdout.readline().split()[0]
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(address, timeout=30) as page:
-        assert page.read() == b"<h1>the book</h1>"
-    taken = invoke("book", "serve", "--port", address.rpartition(":")[2])
-    server.send_signal(signal.SIGINT)
-    server.communicate(timeout=30)
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().split()[0]
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(address, timeout=30) as page:
+            assert page.read() == b"<h1>the book</h1>"
+        taken = invoke("book", "serve", "--port", address.rpartition(":")[2])
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+    finally:
+        server.kill()
+        server.communicate()
     assert server.returncode == 0
     assert taken.exit_code == 2
     assert re.fullmatch(r"overparam: cannot serve on port \d+: Address already in use\n", taken.stderr)

@@ -50,7 +50,7 @@ def test_every_direct_dependency_is_pinned_within_its_range():
     assert pins["torch"] == Version("2.13.0")
 
 
-def test_everything_installed_for_the_tests_is_pinned_and_nothing_else():
+def test_everything_that_the_extras_bring_along_is_pinned():
     """What pip resolved for the extras, walked through the installed packages' own metadata."""
     needed, frontier = set(), list(requirements(*PROJECT["optional-dependencies"]).values())
     while frontier:
@@ -68,7 +68,8 @@ def test_everything_installed_for_the_tests_is_pinned_and_nothing_else():
             ]
             if any(wanted):
                 frontier.append(child)
-    assert {name for name, _ in needed} - set(constraints()) == set()
+    # pip freeze leaves out what comes with pip itself.
+    assert {name for name, _ in needed} - set(constraints()) <= {"pip", "setuptools", "wheel"}
 
 
 def test_the_pins_are_what_is_installed_here():
@@ -161,7 +162,7 @@ def tracked_files() -> list[Path]:
 
 
 def test_nothing_committed_names_a_place_on_somebodys_machine():
-    machine = re.compile(r"/(?:work|farm|home|Users|root)/[a-z]|/tmp/[a-z]")  # fmt: skip
+    machine = re.compile(r"/(?:work|farm|home|Users|root)/[a-z]|/tmp/[a-z]")
     for path in tracked_files():
         if path.suffix in {".py", ".md", ".yml", ".toml", ".txt", ".cff", ".ipynb", ".json", ".css", ""}:
             found = [line for line in path.read_text().splitlines() if machine.search(line)]

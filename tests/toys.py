@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from overparam.core import chapters, compute
 
+#: ``overparam`` in a process that Ctrl-C ends, even where the test suite itself runs in a background that ignores it.
+INTERRUPTIBLE = (
+    sys.executable,
+    "-c",
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from overparam import cli; cli.main()",
+)
 #: Every run of a toy chapter appends a line to the file that this variable names.
 LOG = "TOY_LOG"
 

@@ -111,8 +111,8 @@ def mnist1d(n: int = 5000, *, seed: int = 0) -> Split:
 
     Raises
     ------
-    ImportError
-        If the package ``mnist1d`` is missing; the message names the extra that has it.
+    MissingExtraError
+        If the package ``mnist1d`` is missing.
     ValueError
         If ``n`` is not a positive multiple of 10.
 
@@ -241,19 +241,23 @@ def random_orthonormal(
     return q * r.diagonal().sign()
 
 
+class MissingExtraError(ImportError):
+    """A package is missing that an extra installs; the message names the extra."""
+
+
 def optional(module: str, *, extra: str) -> ModuleType:
     """Import a module that only an extra installs.
 
     Raises
     ------
-    ImportError
-        If it is missing; the message names the extra.
+    MissingExtraError
+        If it is missing.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(f"{package} is missing; install it with: pip install 'overparam[{extra}]'") from error
+        raise MissingExtraError(f"{package} is missing; install it with: pip install 'overparam[{extra}]'") from error
 
 
 # --- Full scale -------------------------------------------------------------------------------------------------
@@ -296,7 +300,7 @@ def hub_images(name: str, *, n_val: int = 0, seed: int = 0, source: str | Path |
     ------
     ValueError
         If the name is unknown, or ``n_val`` leaves nothing to train on.
-    ImportError
+    MissingExtraError
         If the extra ``full`` is not installed.
     """
     checks.one_of(tuple(HUB_SETS), name=name)

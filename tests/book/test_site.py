@@ -81,14 +81,12 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def visit(browser, site):
-    """Open a page and collect what a reader without a network would miss; the context closes after the test."""
-    contexts = []
+    """Open a page and collect what a reader without a network would miss."""
+    context = browser.new_context(viewport=WIDE, color_scheme="light")
 
-    def open_page(name, *, mode="light", viewport=WIDE):
-        context = browser.new_context(viewport=viewport, color_scheme=mode)
-        contexts.append(context)
+    def open_page(name):
         page = context.new_page()
         page.faults = []
         page.on("console", lambda m: page.faults.append(m.text) if m.type == "error" else None)
@@ -97,39 +95,55 @@ def visit(browser, site):
         page.on("response", lambda r: page.faults.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
         local = (site, "data:", "blob:")
         page.on("request", lambda r: None if r.url.startswith(local) else page.faults.append(f"external: {r.url}"))
-        page.goto(f"{site}/{name}.html", wait_until="networkidle")
-        if page.locator("span.math, div.math").count():
-            page.wait_for_function("document.querySelectorAll('mjx-container').length > 0")
+        page.goto(f"{site}/{name}")
+        # Colours that still fade from one mode to the other would be measured half-way.
+        page.add_style_tag(content="*, *::before, *::after { transition: none !important; }")
+        formulas = page.locator("span.math, div.math").count()
+        page.wait_for_function(f"document.querySelectorAll('mjx-container').length >= {formulas}")
         return page
 
     yield open_page
-    for context in contexts:
-        context.close()
+    context.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_loads_whole_without_a_network(visit, name):
-    page = visit(name)
+@pytest.fixture(scope="module", params=PAGES)
+def page(request, visit):
+    """Each page, opened once for all tests of it; they set the mode and the width that they need."""
+    page = visit(f"{request.param}.html")
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module", params=CHAPTER_PAGES)
+def chapter_page(request, visit):
+    """Each chapter's page, and its name."""
+    page = visit(f"{request.param}.html")
+    yield page, request.param
+    page.close()
+
+
+def look(page, mode="light", viewport=WIDE):
+    page.set_viewport_size(viewport)
+    page.emulate_media(color_scheme=mode, media="screen")
+    page.wait_for_function(f"document.documentElement.dataset.theme === '{mode}'")
+
+
+def test_a_page_loads_whole_without_a_network(page):
+    page.wait_for_load_state("networkidle")
     assert page.faults == []
     assert page.title()
     assert page.locator("article h1").count() == 1
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_equation_is_rendered(visit, name):
-    page = visit(name)
-    formulas = page.locator("span.math, div.math")
-    assert page.locator("mjx-container").count() >= formulas.count()
+def test_every_equation_is_rendered(page):
     assert page.locator("mjx-merror").count() == 0
-    for text in formulas.all_inner_texts():
+    for text in page.locator("span.math, div.math").all_inner_texts():
         assert "\\(" not in text
         assert "\\[" not in text
     assert "$" not in "".join(page.locator("article p").all_inner_texts())
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_image_has_an_alternative_text_and_arrives(visit, name):
-    page = visit(name)
+def test_every_image_has_an_alternative_text_and_arrives(page):
     for image in page.locator("article img").all():
         assert len(image.get_attribute("alt") or "") > 20, image.get_attribute("src")
         assert image.evaluate("e => e.naturalWidth") > 0
@@ -137,18 +151,15 @@ def test_every_image_has_an_alternative_text_and_arrives(visit, name):
 
 @pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("mode", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
-def test_no_page_scrolls_sideways(visit, name, mode, viewport):
-    page = visit(name, mode=mode, viewport=viewport)
+def test_no_page_scrolls_sideways(page, mode, viewport):
+    look(page, mode, viewport)
     wide, seen = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
     assert wide <= seen
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_no_serious_violation(visit, name, mode):
-    page = visit(name, mode=mode)
-    assert page.evaluate("document.documentElement.dataset.theme") == mode
+def test_axe_finds_no_serious_violation(page, mode):
+    look(page, mode)
     violations = Axe().run(page).response["violations"]
     serious = [v for v in violations if v["impact"] in ("serious", "critical")]
     assert not serious, [(v["id"], [node["html"][:200] for node in v["nodes"][:3]]) for v in serious]
@@ -157,15 +168,15 @@ def test_axe_finds_no_serious_violation(visit, name, mode):
 @pytest.mark.parametrize("name", CHAPTER_PAGES)
 def test_search_finds_the_chapter(visit, name):
     author = chapters.find(name).paper.authors[0].split()[-1]
-    page = visit("search")
-    page.goto(f"{page.url}?q={author}", wait_until="networkidle")
+    page = visit(f"search.html?q={author}")
     expect(page.locator(f"#search-results a[href*='{name}']").first).to_be_visible()
     assert page.faults == []
+    page.close()
 
 
-@pytest.mark.parametrize("name", CHAPTER_PAGES)
-def test_a_folded_solution_opens(visit, name):
-    page = visit(name)
+def test_a_folded_solution_opens(chapter_page):
+    page, _ = chapter_page
+    look(page)
     solutions = page.locator(".solution.dropdown")
     assert solutions.count() >= 3
     for solution in solutions.all():
@@ -173,28 +184,29 @@ def test_a_folded_solution_opens(visit, name):
         expect(inside).not_to_be_visible()
         solution.locator("button").first.click()
         expect(inside).to_be_visible()
+        solution.locator("button").first.click()
+        expect(inside).not_to_be_visible()
 
 
-@pytest.mark.parametrize("name", CHAPTER_PAGES)
-def test_figures_follow_the_mode(visit, name):
-    page = visit(name, mode="dark")
-    assert page.locator("article figure img").count() >= 3
-    for image in page.locator("article figure img").all():
-        assert "invert" in image.evaluate("e => getComputedStyle(e).filter")
-    page = visit(name, mode="light")
-    assert page.locator("article figure img").first.evaluate("e => getComputedStyle(e).filter") == "none"
+def test_figures_follow_the_mode(chapter_page):
+    page, _ = chapter_page
+    images = page.locator("article figure img")
+    assert images.count() >= 3
+    for mode, filtered in (("dark", True), ("light", False)):
+        look(page, mode)
+        for image in images.all():
+            assert ("invert" in image.evaluate("e => getComputedStyle(e).filter")) is filtered
 
 
-@pytest.mark.parametrize("name", CHAPTER_PAGES)
-def test_the_launch_buttons_lead_to_the_pair_and_to_binder(visit, name):
-    links = [a.get_attribute("href") or "" for a in visit(name).locator(".dropdown-launch-buttons a").all()]
+def test_the_launch_buttons_lead_to_the_pair_and_to_binder(chapter_page):
+    page, name = chapter_page
+    links = [a.get_attribute("href") or "" for a in page.locator(".dropdown-launch-buttons a").all()]
     assert any("colab.research.google.com" in link and link.endswith(f"{name}.ipynb") for link in links)
     assert any("mybinder.org" in link for link in links)
 
 
-@pytest.mark.parametrize("name", CHAPTER_PAGES)
-def test_the_printed_page_shows_the_text_alone(visit, name):
-    page = visit(name)
+def test_the_printed_page_shows_the_text_alone_and_whole(chapter_page):
+    page, _ = chapter_page
     page.emulate_media(media="print")
     expect(page.locator(".bd-sidebar-primary")).not_to_be_visible()
     expect(page.locator("#jb-print-docs-body h1")).to_be_visible()
@@ -203,14 +215,14 @@ def test_the_printed_page_shows_the_text_alone(visit, name):
 
 
 def test_the_start_page_has_a_card_and_a_verdict_for_every_chapter(visit):
-    page = visit("intro")
+    page = visit("intro.html")
     for name in CHAPTER_PAGES:
         card = page.locator(f".sd-card:has(a[href*='{name}'])")
         expect(card).to_contain_text(re.compile(r"\d+ of \d+ claims hold"))
 
 
 def test_the_ledger_has_a_row_for_every_claim_and_sorts_by_a_click(visit):
-    page = visit("ledger")
+    page = visit("ledger.html")
     rows = page.locator("table.ledger tbody tr")
     ledger = chapters.ledger()
     assert rows.count() == sum(len(row["claims"]) for row in ledger.values())

@@ -110,8 +110,8 @@ def test_the_seeds_of_streams_repeat_differ_and_do_not_depend_on_how_many_follow
     assert len(set(streams)) == count
     assert compute.seeds(seed, count + 3)[:count] == streams
     assert compute.seeds(seed + 1, count) != streams
-    draws = [torch.rand(1, generator=compute.generator(stream)).item() for stream in streams]
-    assert len(set(draws)) == count
+    draws = [torch.rand(4, generator=compute.generator(stream)) for stream in streams]
+    assert len({tuple(draw.tolist()) for draw in draws}) == count
 
 
 # --- Threads ----------------------------------------------------------------------------------------------------

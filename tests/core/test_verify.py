@@ -22,8 +22,8 @@ COIN = "games/coin"
 
 
 def content(directory):
-    """Every file below a folder: its bytes and when it was last written."""
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.rglob("*") if path.is_file()}
+    """Every record below a folder: its bytes and when it was last written."""
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.rglob("seed-*.json")}
 
 
 def until(condition, seconds=60):
@@ -42,24 +42,25 @@ def test_a_verification_that_was_ended_goes_on_with_what_is_missing(tmp_path, en
     package, log, records = toys.tree(tmp_path / "tree"), tmp_path / "log", tmp_path / "records"
     # Two threads around it, so that one thread in the workers is verify's own doing.
     environment = toys.environment(package, OMP_NUM_THREADS="2", TOY_LOG=str(log))
-    arguments = ["verify", "coin", "--seeds", str(seeds), "--jobs", "1", "--records", str(records)]
-    command = [sys.executable, "-m", "overparam", *arguments]
+    command = [*toys.INTERRUPTIBLE, "verify", "coin", "--seeds", str(seeds), "--jobs", "1", "--records", str(records)]
     first = subprocess.Popen(
         command, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    until(lambda: list(records.rglob("seed-*.json")) or first.poll() is not None)
-    delay = random.uniform(0, 2)
-    time.sleep(delay)
-    if end == "kill -9":
-        first.kill()  # its worker lives on, finishes its run and writes its record
-    else:
-        os.killpg(first.pid, signal.SIGINT)  # as a terminal does, to all in the foreground
+    try:
+        until(lambda: list(records.rglob("seed-*.json")) or first.poll() is not None)
+        delay = random.uniform(0, 2)
+        time.sleep(delay)
+        if end == "Ctrl-C":  # the terminal sends it to all in the foreground
+            os.killpg(first.pid, signal.SIGINT)
+            first.wait(60)
+    finally:
+        first.kill()  # its worker, if any, lives on, finishes its run and writes its record
     first.communicate()
-    finished = {path: bytes_and_time for path, bytes_and_time in content(records).items() if path.suffix == ".json"}
+    finished = content(records)
     assert finished, f"after {delay:.2f} s"
     second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert second.returncode == 0, second.stderr
-    until(lambda: all(path.suffix == ".json" for path in content(records)))  # no temporary file is left
+    until(lambda: set((records / "games" / "coin").iterdir()) == set(content(records)))  # no temporary file is left
     there, broken = read_records(records)
     assert ([r.seed for r in there], broken) == ([*range(seeds)], [])
     assert finished.items() <= content(records).items(), f"after {delay:.2f} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -87,6 +88,8 @@ class Config:
             checks.probability(ct_lr_drops=share)
         if self.source is not None and self.dataset == "digits":
             raise ValueError(f"source must be None for digits, which are bundled, got {self.source!r}")
+        if self.source is not None and not Path(self.source).is_dir():
+            raise ValueError(f"source must be a folder of parquet files, got {self.source!r}")
         if self.dataset == "cifar10" and self.features != RESNET_FEATURES:
             raise ValueError(f"features must be {RESNET_FEATURES} for cifar10's ResNet-18, got {self.features}")
         for name in ("networks", "ct_batch_size"):
