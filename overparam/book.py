@@ -89,13 +89,11 @@ def pair(source: Path) -> Path:
     quiet_environment()
     notebook = unexecuted_pair(source)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}}).execute()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = cell.outputs if CHECKED in cell.metadata.get("tags", []) else []
-            cell.execution_count = None
-            cell.metadata.pop("execution", None)
-            for output in cell.outputs:
-                output.pop("execution_count", None)
+    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+        cell.metadata.pop("execution", None)
+        if CHECKED not in cell.metadata.get("tags", []):
+            # nbval takes a cell with outputs but without a count for one that was never run, and the reverse.
+            cell.outputs, cell.execution_count = [], None
     notebook.metadata.pop("language_info", None)
     path = source.with_suffix(".ipynb")
     write_atomically(path, (nbformat.writes(notebook) + "\n").encode())

@@ -123,7 +123,7 @@ def test_the_readmes_two_commands_are_single_lines_that_make_their_own_environme
         assert "-c constraints.txt" in command
     assert "overparam run" in run
     assert "book build" in run
-    assert test.endswith("-m pytest -q")
+    assert test.endswith("-m pytest -q -n auto --dist loadfile")
 
 
 def test_ci_runs_the_readmes_test_command():
