@@ -30,7 +30,7 @@ from sphinx.util.docutils import SphinxDirective
 from overparam import __version__
 from overparam.core import chapters
 from overparam.core.chapters import Chapter
-from overparam.core.claims import write_atomically
+from overparam.core.claims import FAILS, FRAGILE, HOLDS, write_atomically
 from overparam.core.progress import QUIET
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,13 @@ def execute_changed(app: Sphinx) -> None:
     cache = get_cache(app.config.nb_execution_cache_path or str(Path(app.outdir).parent / ".jupyter_cache"))
     seen_path = Path(cache.path) / "digests.json"
     seen = json.loads(seen_path.read_text()) if seen_path.exists() else {}
-    current = {str(_source(app, c)): c.digest() for c in chapters.chapters() if _source(app, c).exists()}
+    # A notebook may quote the ledger.
+    rows = chapters.ledger()
+    current = {
+        str(_source(app, c)): _hash([c.digest(), rows.get(c.name)])
+        for c in chapters.chapters()
+        if _source(app, c).exists()
+    }
     for uri, digest in current.items():
         cache.add_nb_to_project(uri, read_data=MYST_NOTEBOOK)
         if seen.get(uri) != digest:
@@ -67,6 +73,10 @@ def quiet_environment() -> None:
     """What every kernel that a build starts inherits: one thread, no progress bars."""
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     os.environ[QUIET] = "1"
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(repr(content).encode()).hexdigest()
 
 
 def _source(app: Sphinx, chapter: Chapter) -> Path:
@@ -178,9 +188,9 @@ def _badge(row: dict[str, Any] | None) -> str:
     """How many of a chapter's claims held for every seed of the ledger."""
     if row is None:
         return "{bdg-warning}`not in the ledger yet`"
-    held = sum(claim["passed"] == len(row["seeds"]) for claim in row["claims"])
-    color = "success" if held == len(row["claims"]) else "danger"
-    return f"{{bdg-{color}}}`{held} of {len(row['claims'])} claims hold`"
+    verdicts = [claim["verdict"] for claim in row["claims"]]
+    color = "danger" if FAILS in verdicts else "warning" if FRAGILE in verdicts else "success"
+    return f"{{bdg-{color}}}`{verdicts.count(HOLDS)} of {len(verdicts)} claims hold`"
 
 
 class LedgerTable(SphinxDirective):
@@ -200,14 +210,14 @@ class LedgerTable(SphinxDirective):
 
 def _ledger_row(name: str, row: dict[str, Any], claim: dict[str, Any]) -> str:
     seeds, passed = len(row["seeds"]), claim["passed"]
-    css, mark, verdict = ("holds", "✓", "holds") if passed == seeds else ("fails", "✗", "not reproduced")
+    css, mark = {HOLDS: ("holds", "✓"), FRAGILE: ("fragile", "~"), FAILS: ("fails", "✗")}[claim["verdict"]]
     low, median, high = (float(value) for value in claim["measured"])
     chapter = chapters.find(name)
     text = {key: html.escape(claim[key]) for key in ("id", "statement", "bound", "source")}
     return (
         f'<tr><td><a href="{name}.html">{html.escape(chapter.title)}</a><br>{html.escape(chapter.paper.short)}</td>'
         f"<td><code>{text['id']}</code><br>{text['statement']}</td>"
-        f'<td class="{css}"><span aria-hidden="true">{mark}</span> {verdict}</td>'
+        f'<td class="{css}"><span aria-hidden="true">{mark}</span> {claim["verdict"]}</td>'
         f'<td data-sort="{passed / seeds}">{passed} of {seeds}</td><td data-sort="{median!r}">{median:.3g}</td>'
         f'<td data-sort="{high - low!r}">{low:.3g} to {high:.3g}</td>'
         f"<td>{text['bound']}</td><td>{text['source']}</td></tr>"
@@ -229,7 +239,7 @@ def outdated(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
     watched = [Path(__file__), chapters.BOOK / "ledger.json", *static]
     content = [path.read_bytes() for path in watched if path.exists()]
     pairs = [str(path) for path in sorted(Path(app.srcdir).glob("*/*.ipynb"))]
-    digest = hashlib.sha256(repr((content, pairs)).encode()).hexdigest()
+    digest = _hash([content, pairs])
     seen, env.overparam_digest = getattr(env, "overparam_digest", None), digest  # type: ignore[attr-defined]
     return [] if seen == digest else sorted(env.found_docs)
 

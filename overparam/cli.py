@@ -21,7 +21,7 @@ from rich.table import Column, Table
 from overparam import __version__
 from overparam.core import chapters
 from overparam.core.chapters import Chapter
-from overparam.core.claims import VerdictTable, summarize, write_atomically
+from overparam.core.claims import FRAGILE, HOLDS, VerdictTable, summarize, write_atomically
 
 app = typer.Typer(
     name="overparam",
@@ -207,7 +207,7 @@ def _print_summary(summary: dict[str, Any]) -> None:
         table = _table("claim", "held", "lowest", "median", "highest", title=name)
         for claim in row["claims"]:
             held, total = claim["passed"], len(row["seeds"])
-            mark = "[green]✓[/]" if held == total else "[red]✗[/]"
+            mark = {HOLDS: "[green]✓[/]", FRAGILE: "[yellow]~[/]"}.get(claim["verdict"], "[red]✗[/]")
             spread = (f"{value:.3g}" for value in claim["measured"])
             table.add_row(escape(claim["id"]), f"{mark} {held}/{total}", *spread)
         out.print(table)

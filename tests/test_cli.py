@@ -337,7 +337,7 @@ def test_verify_reports_a_claim_that_fails_with_status_1_and_exports_it_all_the_
     assert done.exit_code == 1
     passed = sum(claim.measured > 0.51 for seed in range(4) for claim in claims_of(records, seed))
     assert 0 < passed < 4
-    assert f"✗ {passed}/4" in done.stdout
+    assert f"{'~' if passed >= 2 else '✗'} {passed}/4" in done.stdout
     (claim,) = plain_json(tmp_path / "out" / "ledger.json")["chapters"]["games/coin"]["claims"]
     assert claim["passed"] == passed
 

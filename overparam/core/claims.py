@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 HOLDS = "holds"
+FRAGILE = "fragile"
 FAILS = "not reproduced"
 
 
@@ -239,8 +240,9 @@ def summarize(records: Iterable[Record]) -> dict[str, Any]:
     -------
     Plain data, as ``book/ledger.json`` holds it: ``chapters`` maps "part/slug" to ``seeds``, ``versions``,
     ``device``, ``cpu_seconds`` (median), ``peak_memory`` (largest, bytes) and ``claims``, a list of ``id``,
-    ``statement``, ``bound``, ``source``, ``passed`` (of the seeds) and ``measured`` (lowest, median, highest; the
-    seeds that measured NaN, and so failed, are left out of it unless all did).
+    ``statement``, ``bound``, ``source``, ``passed`` (of the seeds), ``verdict`` and ``measured`` (lowest, median,
+    highest; the seeds that measured NaN, and so failed, are left out of it unless all did). A claim *holds* if it
+    held with every seed, is *fragile* if it held with at least half of them, and else *not reproduced*.
     """
     by_chapter: dict[str, list[Record]] = {}
     for record in records:
@@ -265,12 +267,14 @@ def _chapter_row(records: list[Record]) -> dict[str, Any]:
 
 
 def _claim_row(claims: list[Claim]) -> dict[str, Any]:
+    passed = sum(c.holds for c in claims)
     measured = [c.measured for c in claims if not math.isnan(c.measured)] or [math.nan]
     return {
         "id": claims[0].id,
         "statement": claims[0].statement,
         "bound": claims[0].bound,
         "source": claims[0].source,
-        "passed": sum(c.holds for c in claims),
+        "passed": passed,
+        "verdict": HOLDS if passed == len(claims) else FRAGILE if 2 * passed >= len(claims) else FAILS,
         "measured": [min(measured), statistics.median(measured), max(measured)],
     }

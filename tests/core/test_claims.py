@@ -339,9 +339,17 @@ def test_the_summary_is_what_a_hand_computes():
     assert (row["digest"], row["device"], row["versions"]) == ("d", "cpu", {"torch": "2"})
     common = {"statement": "the loss falls like a power", "bound": "slope in [1, 2]", "source": "Theorem 1"}
     assert row["claims"] == [
-        {"id": "a", "passed": 2, "measured": [1.0, 2.5, 4.0], **common},
-        {"id": "b", "passed": 3, "measured": [-4.0, -2.5, -1.0], **common},
+        {"id": "a", "passed": 2, "verdict": "fragile", "measured": [1.0, 2.5, 4.0], **common},
+        {"id": "b", "passed": 3, "verdict": "holds", "measured": [-4.0, -2.5, -1.0], **common},
     ]
+
+
+@pytest.mark.parametrize(
+    ("passed", "verdict"), [(4, "holds"), (3, "fragile"), (2, "fragile"), (1, "not reproduced"), (0, "not reproduced")]
+)
+def test_the_verdict_over_seeds_follows_from_the_pass_rate_alone(passed, verdict):
+    records = [record(claim(1.0, holds=seed < passed), seed=seed) for seed in range(4)]
+    assert summarize(records)["chapters"]["part/slug"]["claims"][0]["verdict"] == verdict
 
 
 @given(st.permutations([1.0, math.nan, 3.0, -math.inf]))
