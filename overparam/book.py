@@ -172,16 +172,22 @@ def _grid(part: list[Chapter]) -> list[str]:
     lines = ["::::{grid} 1 1 2 2", ":gutter: 3", ""]
     for chapter in part:
         lines += [
-            f":::{{grid-item-card}} {chapter.title}",
+            f":::{{grid-item-card}} {_heading(chapter)}",
             f":link: /{chapter.name}",
             ":link-type: doc",
             "",
-            chapter.paper.short,
+            f"{chapter.title}. {chapter.paper.short}",
             "",
             f"{_badge(rows.get(chapter.name))} {{bdg-secondary}}`{chapter.level}`",
             ":::",
         ]
     return [*lines, "::::"]
+
+
+def _heading(chapter: Chapter) -> str:
+    """What the chapter's page calls itself."""
+    lines = (chapters.BOOK / f"{chapter.name}.md").read_text().splitlines()
+    return next(line.removeprefix("# ") for line in lines if line.startswith("# "))
 
 
 def _badge(row: dict[str, Any] | None) -> str:
@@ -213,9 +219,10 @@ def _ledger_row(name: str, row: dict[str, Any], claim: dict[str, Any]) -> str:
     css, mark = {HOLDS: ("holds", "✓"), FRAGILE: ("fragile", "~"), FAILS: ("fails", "✗")}[claim["verdict"]]
     low, median, high = (float(value) for value in claim["measured"])
     chapter = chapters.find(name)
+    label = chapter.slug.replace("_", " ")
     text = {key: html.escape(claim[key]) for key in ("id", "statement", "bound", "source")}
     return (
-        f'<tr><td><a href="{name}.html">{html.escape(chapter.title)}</a><br>{html.escape(chapter.paper.short)}</td>'
+        f'<tr><td><a href="{name}.html">{html.escape(label)}</a><br>{html.escape(chapter.paper.short)}</td>'
         f"<td><code>{text['id']}</code><br>{text['statement']}</td>"
         f'<td class="{css}"><span aria-hidden="true">{mark}</span> {claim["verdict"]}</td>'
         f'<td data-sort="{passed / seeds}">{passed} of {seeds}</td><td data-sort="{median!r}">{median:.3g}</td>'
