@@ -1,8 +1,9 @@
 """The book's Sphinx extension: chapters run in parallel, and pages that the registry and the ledger write.
 
 Before a build it executes the chapters whose notebook, module or core changed, all cores at once, into the cache
-that MyST-NB reads. Its directives ``chapter-card``, ``chapter-grid`` and ``ledger-table`` show what the registry
-(:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so that no page repeats it by hand.
+that MyST-NB reads. Its directives (``chapter-card``, ``chapter-grid``, ``chapter-modules``, ``ledger-table``) show
+what the registry (:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so that no page repeats it
+by hand.
 """
 
 from __future__ import annotations
@@ -199,6 +200,19 @@ def _badge(row: dict[str, Any] | None) -> str:
     return f"{{bdg-{color}}}`{verdicts.count(HOLDS)} of {len(verdicts)} claims hold`"
 
 
+class ChapterModules(SphinxDirective):
+    """The documentation of every chapter's module."""
+
+    def run(self) -> list[nodes.Node]:
+        """Build it, chapter after chapter."""
+        found: list[nodes.Node] = []
+        for chapter in chapters.chapters():
+            module = f"overparam.{chapter.part}.{chapter.slug}"
+            documented = ["```{eval-rst}", f".. automodule:: {module}", "   :members:", "```"]
+            found += _parse(self, [f"### {_heading(chapter)}", "", *documented])
+        return found
+
+
 class LedgerTable(SphinxDirective):
     """Every claim of the ledger, in a table that sorts by any column."""
 
@@ -246,7 +260,7 @@ def outdated(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
     watched = [Path(__file__), chapters.BOOK / "ledger.json", *static]
     content = [path.read_bytes() for path in watched if path.exists()]
     pairs = [str(path) for path in sorted(Path(app.srcdir).glob("*/*.ipynb"))]
-    digest = _hash([content, pairs])
+    digest = _hash([content, pairs, chapters.chapters()])
     seen, env.overparam_digest = getattr(env, "overparam_digest", None), digest  # type: ignore[attr-defined]
     return [] if seen == digest else sorted(env.found_docs)
 
@@ -261,6 +275,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with Sphinx."""
     app.add_directive("chapter-card", ChapterCard)
     app.add_directive("chapter-grid", ChapterGrid)
+    app.add_directive("chapter-modules", ChapterModules)
     app.add_directive("ledger-table", LedgerTable)
     app.connect("builder-inited", execute_changed)
     app.connect("env-get-outdated", outdated)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -73,7 +72,11 @@ def measure(
 
 
 def _peak_memory() -> int:
-    """The largest memory this process ever held, in bytes."""
+    """The largest memory this process ever held, in bytes; 0 on Windows, which has no ``resource``."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
