@@ -149,7 +149,9 @@ def test_actionlint_finds_nothing_in_the_workflows():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("command", [["ruff", "check"], ["ruff", "format", "--check"], ["pyright"]])
+@pytest.mark.parametrize(
+    "command", [["ruff", "check"], ["ruff", "format", "--check"], ["pyright", "--pythonpath", sys.executable]]
+)
 def test_the_code_is_clean(command):
     tool = Path(sys.executable).with_name(command[0])
     done = subprocess.run([tool, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
