@@ -51,9 +51,11 @@ def measure(
 ) -> tuple[Any, Record]:
     """Run a chapter and hold its claims; returns the result and its record."""
     module = chapter.load()
+    import torch
+
     from overparam.core import compute
 
-    where = compute.device(device, dtype=getattr(module, "DTYPE", compute.torch.float32))
+    where = compute.device(device, dtype=getattr(module, "DTYPE", torch.float32))
     start = time.process_time()
     result = module.run(config, device=where, progress=progress)
     cpu_seconds = time.process_time() - start
@@ -87,7 +89,7 @@ def verify(
     directory: Path,
     *,
     jobs: int = 1,
-    on_task: Callable[[Task], None] | None = None,
+    on_task: Callable[[Task], None] = lambda task: None,
 ) -> Verification:
     """Measure every chapter with every seed, keeping what earlier calls have finished.
 
@@ -110,17 +112,17 @@ def verify(
             kept = _kept(task)
         except BrokenRecordError as error:
             outcome.broken.append(error)
+            on_task(task)
+            continue
+        if kept is None:
+            missing.append(task)
         else:
-            outcome.records += [kept] if kept else []
-            missing += [] if kept else [task]
-            if kept is None:
-                continue
-        if on_task:
+            outcome.records.append(kept)
             on_task(task)
     outcome.measured = len(missing)
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            sweep(_in_own_process, missing, executor=pool, on_result=lambda i, _: on_task and on_task(missing[i]))
+            sweep(_in_own_process, missing, executor=pool, on_result=lambda index, _: on_task(missing[index]))
         except SweepError as error:
             outcome.failed = {t: r for t, r in zip(missing, error.results, strict=True) if isinstance(r, Exception)}
     outcome.records += [
