@@ -19,6 +19,7 @@ import jupytext
 import nbformat
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
+from docutils.statemachine import StringList
 from jupyter_cache import get_cache
 from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_cache.executors import load_executor
@@ -32,7 +33,7 @@ from overparam import __version__
 from overparam.core import chapters
 from overparam.core.chapters import Chapter
 from overparam.core.claims import FAILS, FRAGILE, HOLDS, write_atomically
-from overparam.core.progress import QUIET
+from overparam.core.environment import ONE_THREAD, QUIET
 
 log = logging.getLogger(__name__)
 MYST_NOTEBOOK = {"name": "myst_nb_md", "type": "plugin"}
@@ -72,8 +73,7 @@ def execute_changed(app: Sphinx) -> None:
 
 def quiet_environment() -> None:
     """What every kernel that a build starts inherits: one thread, no progress bars."""
-    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    os.environ[QUIET] = "1"
+    os.environ.update({**ONE_THREAD, QUIET: "1"})
 
 
 def _hash(content: object) -> str:
@@ -98,7 +98,10 @@ def pair(source: Path) -> Path:
     The pair's path.
     """
     quiet_environment()
-    notebook = unexecuted_pair(source)
+    notebook = jupytext.read(source)
+    notebook.nbformat_minor = 4  # which has no cell ids: jupytext draws them at random
+    for cell in notebook.cells:
+        cell.pop("id", None)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}}).execute()
     for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
         cell.metadata.pop("execution", None)
@@ -109,15 +112,6 @@ def pair(source: Path) -> Path:
     path = source.with_suffix(".ipynb")
     write_atomically(path, (nbformat.writes(notebook) + "\n").encode())
     return path
-
-
-def unexecuted_pair(source: Path) -> nbformat.NotebookNode:
-    """The notebook that ``jupytext --to ipynb`` makes of the .md, without the cell ids that it draws at random."""
-    notebook = jupytext.read(source)
-    notebook.nbformat_minor = 4
-    for cell in notebook.cells:
-        cell.pop("id", None)
-    return notebook
 
 
 # --- Directives -------------------------------------------------------------------------------------------------
@@ -247,8 +241,6 @@ def _ledger_row(name: str, row: dict[str, Any], claim: dict[str, Any]) -> str:
 
 def _parse(directive: Directive, lines: list[str]) -> list[nodes.Node]:
     """MyST text as nodes, in the place of the directive."""
-    from docutils.statemachine import StringList
-
     container = nodes.Element()
     directive.state.nested_parse(StringList(lines, source="overparam.book"), directive.content_offset, container)
     return container.children

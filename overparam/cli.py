@@ -164,17 +164,19 @@ def verify(
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time; the default is one a core.")] = None,
     records: Annotated[Path, typer.Option(metavar="DIR", help="Where the records are kept.")] = Path("runs/ledger"),
     export: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the summary that the book's ledger shows.")
+        Path | None, typer.Option(metavar="FILE", help="Write, or update, the summary that the book's ledger shows.")
     ] = None,
 ) -> None:
     """Run chapters over seeds in worker processes, keeping every finished record; exit status 1 if a claim fails."""
     # One chapter named twice, "slug" and "part/slug", is measured once.
     wanted = list(dict.fromkeys(map(_chapter, names))) if names else list(chapters.chapters())
     _make_writable(records)
+    kept: dict[str, Any] = {}
     if export is not None:
         if export.is_dir():
             _fail(f"cannot write {export}: it is a directory")
         _make_writable(export.parent)
+        kept = _exported(export)
     from overparam.core import verify as engine
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -196,10 +198,25 @@ def verify(
         print(f"overparam: {task.chapter} with seed {task.seed} failed: {error}", file=sys.stderr)
     incomplete = bool(outcome.broken or outcome.failed)
     if export is not None and not incomplete:
-        write_atomically(export, (json.dumps(_plain(summary), indent=1) + "\n").encode())
+        # Rows of chapters that this call did not measure stay as they are.
+        rows = {**kept, **summary["chapters"]}
+        content = json.dumps({"chapters": _plain(dict(sorted(rows.items())))}, indent=1)
+        write_atomically(export, f"{content}\n".encode())
         out.print(f"wrote {escape(str(export))}", soft_wrap=True)
     held = all(claim.holds for record in outcome.records for claim in record.claims)
     raise typer.Exit(0 if held and not incomplete else 1)
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    """The rows of an earlier export, of chapters that are still there."""
+    if not path.exists():
+        return {}
+    try:
+        rows = json.loads(path.read_text())["chapters"]
+    except (ValueError, KeyError, TypeError):
+        _fail(f"cannot update {path}: it is no export of verify")
+    there = {chapter.name for chapter in chapters.chapters()}
+    return {name: row for name, row in rows.items() if name in there}
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
@@ -226,6 +243,7 @@ def build(
     import subprocess
 
     source = _book()
+    _need_book_extra()
     start = "from jupyter_book.cli.main import main; main()"
     options = ["-W", "--keep-going"] if strict else []
     status = subprocess.run([sys.executable, "-c", start, "build", str(source), *options], check=False).returncode
@@ -240,9 +258,10 @@ def pair(
 ) -> None:
     """Write the .ipynb pairs of chapters' notebooks, with the outputs that the tests compare."""
     wanted = [_chapter(name) for name in names] if names else list(chapters.chapters())
+    source = _book()
+    _need_book_extra()
     from overparam import book
 
-    source = _book()
     for chapter in wanted:
         out.print(f"wrote {book.pair(source / f'{chapter.name}.md')}")
 
@@ -276,6 +295,13 @@ def _book() -> Path:
         if (place / "_config.yml").exists():
             return place
     _fail("no book here; run this from a checkout of the repository")
+
+
+def _need_book_extra() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("jupyter_book") is None:
+        _fail("jupyter-book is missing; install it with: pip install 'overparam[book]'")
 
 
 def _built() -> Path:

@@ -280,6 +280,14 @@ def test_a_missing_extra_is_named_in_one_line(monkeypatch):
     assert done.stderr == "overparam: datasets is missing; install it with: pip install 'overparam[full]'\n"
 
 
+@pytest.mark.parametrize("command", [["build"], ["pair", "matrix_sensing"]])
+def test_the_books_extra_is_named_where_it_is_missing(monkeypatch, command):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = invoke("book", *command)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "overparam: jupyter-book is missing; install it with: pip install 'overparam[book]'\n"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -340,6 +348,27 @@ def test_verify_reports_a_claim_that_fails_with_status_1_and_exports_it_all_the_
     assert f"{'~' if passed >= 2 else '✗'} {passed}/4" in done.stdout
     (claim,) = plain_json(tmp_path / "out" / "ledger.json")["chapters"]["games/coin"]["claims"]
     assert claim["passed"] == passed
+
+
+def test_an_export_keeps_the_rows_of_other_chapters_and_drops_those_of_chapters_that_are_gone(records, tmp_path):
+    export, other = tmp_path / "ledger.json", {"seeds": [7], "claims": []}
+    export.write_text(json.dumps({"chapters": {"games/dice": other, "games/gone": other, "games/coin": other}}))
+    assert invoke("verify", "coin", "--seeds", "2", "--records", records, "--export", export).exit_code == 0
+    rows = plain_json(export)["chapters"]
+    assert list(rows) == ["games/coin", "games/dice"]
+    assert rows["games/dice"] == other
+    assert rows["games/coin"]["seeds"] == [0, 1]
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"claims": 1}'])
+def test_a_file_that_is_no_export_is_not_overwritten(records, tmp_path, content):
+    export = tmp_path / "ledger.json"
+    export.write_text(content)
+    done = invoke("verify", "coin", "--records", records, "--export", export)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == f"overparam: cannot update {export}: it is no export of verify\n"
+    assert export.read_text() == content
+    assert not list(records.rglob("*.json"))
 
 
 def test_verify_names_a_broken_record_leaves_it_and_exports_nothing(records, tmp_path):

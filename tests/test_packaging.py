@@ -73,9 +73,11 @@ def test_everything_that_the_extras_bring_along_is_pinned():
 
 
 def test_the_pins_are_what_is_installed_here():
+    installed = {canonicalize_name(d.name): Version(d.version) for d in metadata.distributions()}
+    # Another system or Python may need fewer packages.
     for name, pin in constraints().items():
-        installed = Version(metadata.version(name))
-        assert Version(installed.public) == pin, name
+        assert name not in installed or Version(installed[name].public) == pin, name
+    assert "torch" in installed
 
 
 def test_the_conda_environment_has_the_base_dependencies_with_the_same_ranges():

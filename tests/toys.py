@@ -10,7 +10,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from overparam.core import chapters, compute
+from overparam.core import chapters
+from overparam.core.environment import ONE_THREAD
 
 #: ``overparam`` in a process that Ctrl-C ends, even where the test suite itself runs in a background that ignores it.
 INTERRUPTIBLE = (
@@ -132,8 +133,7 @@ def tree(folder: Path) -> Path:
 def environment(package: Path, **variables: str) -> dict[str, str]:
     """The environment in which a new process sees the tree, and nothing decides about colours."""
     ambient = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS")}
-    threads = dict.fromkeys(compute.THREAD_VARIABLES, "1")
-    return {**ambient, **threads, "PYTHONPATH": str(package.parent), LOG: os.devnull, **variables}
+    return {**ambient, **ONE_THREAD, "PYTHONPATH": str(package.parent), LOG: os.devnull, **variables}
 
 
 def runs(log: Path) -> list[int]:

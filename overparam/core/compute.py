@@ -6,8 +6,9 @@ import os
 
 import torch
 
+from overparam.core.environment import THREAD_VARIABLES
+
 Device = torch.device | str | None
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class DeviceError(ValueError):

@@ -7,6 +7,7 @@ colour of the palette keeps a contrast above 3:1 (a test computes both).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -49,6 +50,11 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def style() -> AbstractContextManager[None]:
+    """The book's style as a context: ``with figures.style(): ...``."""
+    return matplotlib.rc_context(STYLE)
+
+
 Drawing = TypeVar("Drawing", bound=Callable[..., Figure])
 
 
@@ -57,7 +63,7 @@ def styled(draw: Drawing) -> Drawing:
 
     @wraps(draw)
     def drawn(*args: Any, **kwargs: Any) -> Figure:
-        with matplotlib.rc_context(STYLE):
+        with style():
             return draw(*args, **kwargs)
 
     return cast(Drawing, drawn)
@@ -86,7 +92,7 @@ def save(figure: Figure, directory: Path, name: str) -> list[Path]:
     """Write a figure as png and svg; returns the two paths."""
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"{name}.png", directory / f"{name}.svg"]
-    with matplotlib.rc_context(STYLE):
+    with style():
         for path in paths:
             # Without the date, and with the style's hash salt, two runs give the same bytes.
             figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

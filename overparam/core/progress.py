@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from tqdm.auto import tqdm
 
+from overparam.core.environment import QUIET
+
 Item = TypeVar("Item")
-#: Set this variable to any value to silence every bar, whatever ``progress`` says.
-QUIET = "OVERPARAM_QUIET"
 
 
-def track(items: Iterable[Item], progress: bool, what: str) -> Iterable[Item]:
-    """Iterate with a bar labelled ``what``, or silently if ``progress`` is False."""
-    return tqdm(items, desc=what, disable=not progress or QUIET in os.environ, leave=False)
+def track(items: Iterable[Item], progress: bool, what: str, *, total: int | None = None) -> Iterator[Item]:
+    """Iterate with a bar labelled ``what``, or silently if ``progress`` is False; ``total`` is for generators."""
+    yield from tqdm(items, desc=what, total=total, disable=not progress or QUIET in os.environ, leave=False)

@@ -20,6 +20,7 @@ from typing import Any
 
 from overparam.core import chapters
 from overparam.core.claims import BrokenRecordError, Record, read_record, record_path, write_record
+from overparam.core.environment import ONE_THREAD
 from overparam.core.sweeps import SweepError, sweep
 
 
@@ -143,9 +144,8 @@ def _kept(task: Task) -> Record | None:
 
 def _in_own_process(task: Task) -> None:
     """Measure in a fresh interpreter: its peak memory is the chapter's, and a crash is the chapter's alone."""
-    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [sys.executable, "-m", "overparam.core.verify", task.chapter, str(task.seed), str(task.directory)]
-    done = subprocess.run(command, env={**os.environ, **one_thread}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**os.environ, **ONE_THREAD}, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise RuntimeError(said[-1] if said else f"the process ended with status {done.returncode}")

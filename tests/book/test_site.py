@@ -233,8 +233,3 @@ def test_the_ledger_has_a_row_for_every_claim_and_sorts_by_a_click(visit):
         assert median.get_attribute("aria-sort") == order
         shown = [float(cell.get_attribute("data-sort")) for cell in rows.locator("td:nth-child(5)").all()]
         assert shown == sorted(shown, reverse=order == "descending")
-
-
-def test_ipynb_pairs_are_not_pages_of_their_own():
-    assert not list(HTML.glob("**/*.ipynb.html"))
-    assert {p.name for p in HTML.glob("_sources/dynamics/*")} >= {"matrix_sensing.md"}

@@ -12,7 +12,6 @@ from torch.nn import functional
 from overparam.core import compute
 from overparam.core.claims import Claim
 from overparam.core.compute import Device
-from overparam.core.progress import track
 from overparam.imperfect_data.noisy_labels.masks import compression_decomposition, dropout_mask, nested_distribution
 from overparam.imperfect_data.noisy_labels.networks import Networks
 from overparam.imperfect_data.noisy_labels.training import (
@@ -73,27 +72,20 @@ def run(config: Config = Config(), *, device: Device = None, progress: bool = Tr
     device
         None picks the best one that has float64, in which accuracies and the decomposition are computed.
     progress
-        Show a bar.
+        Show a bar for each variant and stage.
     """
     where = compute.device(device, dtype=DTYPE)
     data = noisy_data(config, device=where)
     rows: dict[str, list[Tensor]] = {}
     gaps: dict[str, float] = {}
-    epochs = len(VARIANTS) * (config.epochs + config.ct_epochs)
-    ticks = iter(track(range(epochs), progress, "noisy labels"))
-    next(ticks)  # shows the bar; each epoch then moves it on
-
-    def tick() -> None:
-        next(ticks, None)
-
     for variant in VARIANTS:
         networks = build(config, device=where)
-        alone = train(networks, data, config, variant, on_epoch=tick)
+        alone = train(networks, data, config, variant, progress=progress)
         losses, fitted = example_losses(networks, data, alone.k[:, -1])
         by_features = prefix_accuracies(networks, data.test)
         if variant != "baseline":
             gaps[variant] = _decomposition_gap(networks, data, config, variant)
-        together = co_teach(networks, data, config, variant, on_epoch=tick)
+        together = co_teach(networks, data, config, variant, progress=progress)
         assert together.clean is not None
         measured = {
             "accuracy": alone.test,

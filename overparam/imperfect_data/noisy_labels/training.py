@@ -16,6 +16,7 @@ from torch.nn import functional
 from overparam.core import checks, compute
 from overparam.core.compute import Device
 from overparam.core.datasets import Examples, digits, hub_images
+from overparam.core.progress import track
 from overparam.core.training import accuracy, epoch_batches, step_schedule, train_ensemble
 from overparam.imperfect_data.noisy_labels.co_teaching import (
     co_teaching_exchange,
@@ -227,7 +228,7 @@ def train(
     config: Config,
     variant: str,
     *,
-    on_epoch: Callable[[], object] = lambda: None,
+    progress: bool = False,
 ) -> History:
     """Stage 1: train the networks in place on the noisy labels, each alone, with the variant's masks.
 
@@ -239,8 +240,8 @@ def train(
         The experiment.
     variant
         "baseline", "dropout" or "nested".
-    on_epoch
-        Called after every epoch.
+    progress
+        Show a bar.
     """
     masks = stream(config, "masks")
     compress = compression(config, variant, generator=masks)
@@ -257,11 +258,11 @@ def train(
     train_ensemble(
         list(networks.parameters()),
         loss,
-        batches,
+        track(batches, progress, variant, total=steps),
         optimizer=_sgd(config, config.lr),
         schedule=_schedule(steps, config.lr_drops),
         checkpoints=range(0, steps + 1, steps // config.epochs),
-        on_checkpoint=_record(networks, data, variant, seen, on_epoch),
+        on_checkpoint=lambda _: seen.append(evaluate(networks, data, variant)),
     )
     return _history(seen)
 
@@ -272,7 +273,7 @@ def co_teach(
     config: Config,
     variant: str,
     *,
-    on_epoch: Callable[[], object] = lambda: None,
+    progress: bool = False,
 ) -> History:
     """Stage 2: fine-tune pairs of trained networks in place, each on what its peer holds for clean.
 
@@ -283,7 +284,7 @@ def co_teach(
 
     Parameters
     ----------
-    networks, data, config, variant, on_epoch
+    networks, data, config, variant, progress
         As for :func:`train`.
 
     References
@@ -307,7 +308,8 @@ def co_teach(
         with torch.no_grad():
             kept = _prefix(networks, seen[-1].k)
             losses = _losses(networks.classify(networks.features(x) * kept), y)
-        chosen = co_teaching_exchange(losses, float(rates[len(seen) - 1]))
+        epoch = len(seen) - 1  # one evaluation at the start of each
+        chosen = co_teaching_exchange(losses, float(rates[epoch]))
         clean.append((~data.wrong)[half.to(peer.device)][peer, chosen].double().mean(1))
         x, y = x[peer, chosen], y[peer, chosen]
         return _losses(networks.classify(compress(networks.features(x))), y).mean(1)
@@ -317,11 +319,11 @@ def co_teach(
     train_ensemble(
         networks.weights_beside_norms(),
         loss,
-        halves,
+        track(halves, progress, f"{variant}, Co-teaching", total=steps),
         optimizer=_sgd(config, config.ct_lr),
         schedule=_schedule(steps, config.ct_lr_drops),
         checkpoints=range(0, steps + 1, steps // config.ct_epochs),
-        on_checkpoint=_record(networks, data, variant, seen, on_epoch),
+        on_checkpoint=lambda _: seen.append(evaluate(networks, data, variant)),
     )
     return _history(seen, torch.stack(clean, 1).unflatten(1, (config.ct_epochs, -1)).mean(2).cpu())
 
@@ -383,19 +385,6 @@ def _sgd(config: Config, lr: float) -> Callable[[Sequence[Tensor]], torch.optim.
 
 def _schedule(steps: int, drops: Sequence[float]) -> Callable[[int], float]:
     return step_schedule(steps, {share: 0.1 ** (i + 1) for i, share in enumerate(sorted(drops))})
-
-
-def _record(
-    networks: Networks, data: NoisyData, variant: str, seen: list[Evaluation], on_epoch: Callable[[], object]
-) -> Callable[[int], None]:
-    """Evaluates at the start and after every epoch, which alone moves the bar."""
-
-    def record(step: int) -> None:
-        seen.append(evaluate(networks, data, variant))
-        if step:
-            on_epoch()
-
-    return record
 
 
 def _history(seen: list[Evaluation], clean: Tensor | None = None) -> History:
