@@ -1,9 +1,9 @@
-"""The book's Sphinx extension: chapters run in parallel, and pages that the registry and the ledger write.
+"""The book's Sphinx extension: notebooks run in parallel, and pages that the registry and the ledger write.
 
-Before a build it executes the chapters whose notebook, module or core changed, all cores at once, into the cache
-that MyST-NB reads. Its directives (``chapter-card``, ``chapter-grid``, ``chapter-modules``, ``ledger-table``) show
-what the registry (:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so that no page repeats it
-by hand.
+Before a build it executes the chapters and the parts' pages whose notebook, modules or core changed, all cores at
+once, into the cache that MyST-NB reads. Its directives (``chapter-card``, ``chapter-grid``, ``chapter-modules``,
+``ledger-table``) show what the registry (:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so
+that no page repeats it by hand.
 """
 
 from __future__ import annotations
@@ -43,18 +43,28 @@ CHECKED = "nbval-check-output"
 # --- Execution --------------------------------------------------------------------------------------------------
 
 
+def notebooks(source: Path) -> dict[str, str]:
+    """The executable pages below ``source`` by name, with a digest of the code each runs: chapters and parts' pages."""
+    pages = {chapter.name: chapter.digest() for chapter in chapters.chapters()}
+    pages |= {f"{part}/index": chapters.part_digest(part) for part in chapters.parts()}
+    return {name: digest for name, digest in pages.items() if _is_notebook(source / f"{name}.md")}
+
+
+def _is_notebook(page: Path) -> bool:
+    return page.exists() and "{code-cell}" in page.read_text()
+
+
 def execute_changed(app: Sphinx) -> None:
-    """Execute, in parallel, the chapters that changed since the cache saw them."""
+    """Execute, in parallel, the notebooks that changed since the cache saw them."""
     quiet_environment()
     cache = get_cache(app.config.nb_execution_cache_path or str(Path(app.outdir).parent / ".jupyter_cache"))
     seen_path = Path(cache.path) / "digests.json"
     seen = json.loads(seen_path.read_text()) if seen_path.exists() else {}
     # A notebook may quote the ledger.
     rows = chapters.ledger()
+    source = Path(app.srcdir)
     current = {
-        str(_source(app, c)): _hash([c.digest(), rows.get(c.name)])
-        for c in chapters.chapters()
-        if _source(app, c).exists()
+        str(source / f"{name}.md"): _hash([digest, rows.get(name)]) for name, digest in notebooks(source).items()
     }
     for uri, digest in current.items():
         cache.add_nb_to_project(uri, read_data=MYST_NOTEBOOK)
@@ -62,7 +72,7 @@ def execute_changed(app: Sphinx) -> None:
             _forget(cache, uri)
     missing = [uri for record in cache.list_unexecuted() if (uri := str(record.uri)) in current]
     if missing:
-        log.info("executing %d chapter(s) on %d cores", len(missing), os.cpu_count() or 1)
+        log.info("executing %d notebook(s) on %d cores", len(missing), os.cpu_count() or 1)
         executor = load_executor("local-parallel", cache)
         outcome = executor.run_and_cache(filter_uris=missing, timeout=app.config.nb_execution_timeout)
         for uri in [*outcome.excepted, *outcome.errored]:
@@ -78,10 +88,6 @@ def quiet_environment() -> None:
 
 def _hash(content: object) -> str:
     return hashlib.sha256(repr(content).encode()).hexdigest()
-
-
-def _source(app: Sphinx, chapter: Chapter) -> Path:
-    return Path(app.srcdir) / f"{chapter.name}.md"
 
 
 def _forget(cache: JupyterCacheBase, uri: str) -> None:

@@ -254,16 +254,16 @@ def build(
 
 @book_app.command()
 def pair(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]...", autocompletion=_complete)] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER|PART]...", autocompletion=_complete)] = None,
 ) -> None:
-    """Write the .ipynb pairs of chapters' notebooks, with the outputs that the tests compare."""
-    wanted = [_chapter(name) for name in names] if names else list(chapters.chapters())
+    """Write the .ipynb pairs of notebooks, chapters' and parts' pages, with the outputs that the tests compare."""
+    wanted = [f"{name}/index" if name in chapters.parts() else _chapter(name).name for name in names or []]
     source = _book()
     _need_book_extra()
     from overparam import book
 
-    for chapter in wanted:
-        out.print(f"wrote {book.pair(source / f'{chapter.name}.md')}")
+    for name in wanted or book.notebooks(source):
+        out.print(f"wrote {book.pair(source / f'{name}.md')}")
 
 
 @book_app.command()

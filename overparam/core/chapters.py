@@ -130,6 +130,11 @@ def chapters() -> tuple[Chapter, ...]:
     return tuple(chapter for part in parts() for chapter in _chapters_of(part))
 
 
+def part_digest(part: str) -> str:
+    """A hash of the sources of all chapters of a part and of ``core``: of what the part's page may show."""
+    return hashlib.sha256("".join(c.digest() for c in chapters() if c.part == part).encode()).hexdigest()[:16]
+
+
 def ledger() -> dict[str, Any]:
     """The committed ledger's chapters, by name; empty where the package was installed without the book."""
     path = BOOK / "ledger.json"

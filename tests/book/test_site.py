@@ -236,4 +236,5 @@ def test_the_ledger_has_a_row_for_every_claim_and_sorts_by_a_click(visit):
     for order in ("descending", "ascending"):
         median.click()
         assert median.get_attribute("aria-sort") == order
-        page.wait_for_function(SORTED, arg=1 if order == "ascending" else -1)  # the script sorts a moment after the click
+        # The script sorts a moment after the click.
+        page.wait_for_function(SORTED, arg=1 if order == "ascending" else -1)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from overparam import book
 from overparam.core import chapters
 from overparam.core.chapters import Chapter, Paper, UnknownChapterError
 from tests import toys
@@ -152,6 +153,23 @@ def test_a_digest_covers_every_file_of_a_package_and_the_core(toy_book, file, ch
     with (toy_book / file).open("a") as source:
         source.write("# a change\n")
     assert [old != new for old, new in zip(before, digests(), strict=True)] == changed
+
+
+def test_a_parts_digest_covers_its_chapters_and_no_other_file(toy_book):
+    before = chapters.part_digest("games")
+    (toy_book / "games" / "helpers.py").write_text("# other\n")
+    assert chapters.part_digest("games") == before
+    (toy_book / "games" / "coin.py").write_text(toys.CHAPTER + "# longer\n")
+    assert chapters.part_digest("games") != before
+
+
+def test_a_parts_page_is_a_notebook_once_it_computes(toy_book, tmp_path):
+    page = tmp_path / "games" / "index.md"
+    page.parent.mkdir()
+    page.write_text("# Games\n")
+    assert book.notebooks(tmp_path) == {}
+    page.write_text("# Games\n\n```{code-cell} ipython3\n1 + 1\n```\n")
+    assert book.notebooks(tmp_path) == {"games/index": chapters.part_digest("games")}
 
 
 # --- The ledger -------------------------------------------------------------------------------------------------
