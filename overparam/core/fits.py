@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
@@ -22,6 +24,14 @@ def loglog_slope(x: ArrayLike, y: ArrayLike) -> float:
     """
     x, y = _samples(x, y)
     return _slope(np.log(_positive("x", x)), np.log(_positive("y", y)))
+
+
+def slope_or_nan(x: ArrayLike, y: ArrayLike) -> float:
+    """The exponent of :func:`loglog_slope`, or NaN where it refuses: no claim holds with a NaN, and none raises."""
+    try:
+        return loglog_slope(x, y)
+    except ValueError:
+        return math.nan
 
 
 def linear_rate(steps: ArrayLike, loss: ArrayLike, hi: float, lo: float) -> float:

@@ -62,3 +62,9 @@ def test_samples_outside_the_window_are_not_looked_at():
 def test_samples_that_have_no_slope_are_refused(call, match):
     with refuses(ValueError, match=match):
         call()
+
+
+def test_a_slope_that_is_refused_is_nan_for_a_claim():
+    assert fits.slope_or_nan([1, 2, 4], [1, 4, 16]) == pytest.approx(2)
+    assert math.isnan(fits.slope_or_nan([1, 2], [1, 4]))
+    assert math.isnan(fits.slope_or_nan([1, 2, 4], [1, math.nan, 16]))

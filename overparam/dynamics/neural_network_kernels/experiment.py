@@ -16,7 +16,7 @@ from overparam.core import checks, compute
 from overparam.core.claims import Claim
 from overparam.core.compute import Device
 from overparam.core.datasets import DIGITS, Examples, Split, digits
-from overparam.core.fits import loglog_slope
+from overparam.core.fits import slope_or_nan
 from overparam.core.models import mlp_ensemble_forward, mlp_ensemble_init
 from overparam.core.progress import track
 from overparam.core.training import accuracy
@@ -317,9 +317,9 @@ def claims(result: Result) -> list[Claim]:
     """The chapter's six claims, decided on one result."""
     config, sine = result.config, list(ACTIVATIONS).index("sin")
     bias = float(result.z_scores.abs().max())
-    rate = _slope(config.counts, result.rmse[sine])
+    rate = slope_or_nan(torch.tensor(config.counts), result.rmse[sine])
     ratio = float(result.orthogonal_ratio[sine])
-    bundling = _slope(config.bundle_counts, result.bundled_error)
+    bundling = slope_or_nan(torch.tensor(config.bundle_counts), result.bundled_error)
     lost = result.sine_accuracy - float(result.bundled_accuracy[-1])
     small = [i for i, p in enumerate(result.closed_parameters) if 5 * p <= result.mlp_parameters]
     margin = float(result.closed_accuracy[small[-1]]) - result.mlp_accuracy if small else math.nan
@@ -373,8 +373,3 @@ def claims(result: Result) -> list[Claim]:
             source="closed form of the fully bundled network; up to 5 times fewer parameters in the paper's adapters",
         ),
     ]
-
-
-def _slope(counts: tuple[int, ...], errors: Tensor) -> float:
-    """The exponent, or NaN if there are fewer than three counts."""
-    return loglog_slope(torch.tensor(counts), errors) if len(counts) >= 3 else math.nan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from overparam.core import checks, compute
 from overparam.core.claims import Claim
 from overparam.core.compute import Device
 from overparam.core.datasets import random_orthonormal
-from overparam.core.fits import loglog_slope
+from overparam.core.fits import slope_or_nan
 from overparam.core.progress import track
 from overparam.dynamics.robust_matrix_recovery.method import (
     Trajectory,
@@ -243,9 +242,11 @@ def claims(result: Result) -> list[Claim]:
     over = [i for i, k in enumerate(config.ranks) if k > config.rank]
     final = result.error[:, -1, -1]
     rank_spread = float(final[over].max() / final[over].min())
-    slope = _small_start_slope(config.alphas, result.error[-1, :, -1])
+    alphas = torch.tensor(config.alphas, dtype=DTYPE)
+    small = alphas <= SMALL_ALPHA * (1 + 1e-9)
+    slope = slope_or_nan(alphas[small], result.error[-1, small, -1])
     l2_ratio = float(result.l2_error.min() / final[-1])
-    small, large, truth = result.gaussian_loss.tolist()
+    small_start, large_start, truth = result.gaussian_loss.tolist()
     overfit = float(result.gaussian_error[1] / result.gaussian_error[0])
     samples = (result.sample_error[:, over[0]] / result.sample_error[:, -1]).log10().abs()
     gap = float((result.sign_rip[:, 0] / result.sign_rip[:, 1] - 1).abs().max())
@@ -294,7 +295,7 @@ def claims(result: Result) -> list[Claim]:
             "truth_is_no_minimum",
             "The truth does not minimize the loss, and a small start still ends nearer to it than a large one",
             measured=overfit,
-            holds=overfit >= 1.3 and truth / large >= 1.15 and large < small,
+            holds=overfit >= 1.3 and truth / large_start >= 1.15 and large_start < small_start,
             bound="error large/small at least 1.3, loss truth/large at least 1.15, loss large < small",
             source="Gaussian noise model",
         ),
@@ -315,10 +316,3 @@ def claims(result: Result) -> list[Claim]:
             source="Sign-RIP",
         ),
     ]
-
-
-def _small_start_slope(alphas: tuple[float, ...], errors: Tensor) -> float:
-    """The exponent over the small scales, or NaN if there are fewer than three."""
-    scales = torch.tensor(alphas, dtype=DTYPE)
-    small = scales <= SMALL_ALPHA * (1 + 1e-9)
-    return loglog_slope(scales[small], errors[small]) if small.sum() >= 3 else math.nan
