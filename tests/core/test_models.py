@@ -182,3 +182,101 @@ def test_resnets_weights_follow_their_laws_and_only_the_generator():
     for tensor in one.classifier.parameters():
         sample = tensor.detach().flatten().numpy()
         assert kstest(sample, "uniform", (-bound, 2 * bound)).pvalue > 1e-3
+
+
+# --- The transformer on rows ------------------------------------------------------------------------------------
+
+
+def torchs_block(block, width, heads, feedforward):
+    """The pre-norm layer of torch with a block's weights."""
+    layer = nn.TransformerEncoderLayer(
+        width, heads, feedforward, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    ).double()
+    attention = block.attention
+    projections = attention.query, attention.key, attention.value
+    layer.load_state_dict(
+        {
+            "self_attn.in_proj_weight": torch.cat([p.weight for p in projections]),
+            "self_attn.in_proj_bias": torch.cat([p.bias for p in projections]),
+            "self_attn.out_proj.weight": attention.output.weight,
+            "self_attn.out_proj.bias": attention.output.bias,
+            "linear1.weight": block.feedforward[0].weight,
+            "linear1.bias": block.feedforward[0].bias,
+            "linear2.weight": block.feedforward[2].weight,
+            "linear2.bias": block.feedforward[2].bias,
+            "norm1.weight": block.norm1.weight,
+            "norm1.bias": block.norm1.bias,
+            "norm2.weight": block.norm2.weight,
+            "norm2.bias": block.norm2.bias,
+        }
+    )
+    return layer
+
+
+@given(rows=st.integers(1, 5), pixels=st.integers(1, 5), heads=st.integers(1, 3), layers=st.integers(1, 3))
+@settings(max_examples=15)
+def test_a_row_transformer_is_torchs_encoder_on_the_rows(rows, pixels, heads, layers):
+    generator = compute.generator(0)
+    sizes = {"rows": rows, "pixels": pixels, "width": 4 * heads, "heads": heads, "layers": layers, "feedforward": 6}
+    network = models.RowTransformer(**sizes, num_classes=3, generator=generator).double()
+    for parameter in network.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    images = torch.randn(2, rows, pixels, generator=generator, dtype=torch.float64)
+    tokens = images @ network.embedding.weight.T + network.embedding.bias + network.positions
+    for block in network.blocks:
+        tokens = torchs_block(block, 4 * heads, heads, 6)(tokens)
+    logits = tokens.mean(1) @ network.head.weight.T + network.head.bias
+    torch.testing.assert_close(network(images), logits)
+    torch.testing.assert_close(network(images.flatten(1)), logits)
+    torch.testing.assert_close(network(images[:, None]), logits)
+    torch.testing.assert_close(network.features(images), tokens.mean(1))
+
+
+def test_a_row_transformer_mixes_with_the_attention_that_is_handed_in():
+    class Average(models.SelfAttention):
+        def __init__(self, width, heads):
+            super().__init__(width, heads)
+            self.mix = Mean()
+
+    class Mean(nn.Module):
+        def forward(self, q, k, v):
+            assert q.shape == k.shape == v.shape == (5, 2, 8, 16)
+            return v.mean(-2, keepdim=True).expand_as(v)
+
+    network = models.RowTransformer(attention=Average, generator=compute.generator(0))
+    tokens = torch.randn(5, 8, 32, generator=compute.generator(1))
+    attention = network.blocks[0].attention
+    expected = attention.output(attention.value(tokens).mean(1, keepdim=True).expand_as(tokens))
+    torch.testing.assert_close(attention(tokens), expected)
+    network(torch.zeros(5, 8, 8))
+
+
+def test_a_row_transformers_weights_follow_their_laws_and_only_the_generator():
+    torch.manual_seed(0)
+    one = models.RowTransformer(generator=compute.generator(0))
+    torch.manual_seed(1)
+    same, other = (models.RowTransformer(generator=compute.generator(seed)) for seed in (0, 1))
+    assert sum(p.numel() for p in one.parameters()) == 17_632 + 330  # counted by hand, without and with the head
+    assert all(torch.equal(p, same.state_dict()[name]) for name, p in one.state_dict().items())
+    for module, changed in zip(one.modules(), other.modules(), strict=True):
+        if isinstance(module, nn.Linear):
+            bound = module.in_features**-0.5
+            sample = torch.cat([module.weight.detach().flatten(), module.bias.detach()]).numpy()
+            assert kstest(sample, "uniform", (-bound, 2 * bound)).pvalue > 1e-3
+            assert not torch.equal(module.weight, changed.weight)
+    assert kstest(one.positions.detach().flatten().numpy() / 0.02, "norm").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "match"),
+    [
+        ({"heads": 5}, "width must be a multiple of the 5 heads, got 32"),
+        ({"heads": 0}, "heads must be an integer of at least 1, got 0"),
+        ({"layers": 0}, "layers.*0"),
+        ({"rows": 0}, "rows.*0"),
+        ({"num_classes": -1}, "num_classes.*-1"),
+    ],
+)
+def test_a_row_transformer_of_impossible_size_is_refused(sizes, match):
+    with refuses(ValueError, match=match):
+        models.RowTransformer(**sizes)
