@@ -163,6 +163,13 @@ def test_no_page_scrolls_sideways(page, mode, viewport):
     assert wide <= seen
 
 
+def test_no_equation_is_cut_at_the_edge_of_the_text(page):
+    look(page)
+    cut = """() => [...document.querySelectorAll("mjx-container[display=true]")]
+        .filter(e => e.scrollWidth > e.clientWidth + 1).map(e => e.closest("[id]").id)"""
+    assert page.evaluate(cut) == []
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_axe_finds_no_serious_violation(page, mode):
     look(page, mode)
