@@ -104,6 +104,17 @@ def test_the_feature_identity_holds_under_quadrature(split, M, sign):
     torch.testing.assert_close(products, exact, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize("M", [-0.05, 0.0, 0.3])
+def test_the_second_moment_is_the_chapters_formula(M):
+    nodes, masses = np.polynomial.hermite_e.hermegauss(120)
+    G, mass = torch.tensor(nodes)[:, None], torch.tensor(masses / math.sqrt(2 * math.pi))
+    xi, weight = nnk.draw_frequencies("sin", 120, generator=compute.generator(0))
+    urf, x, w = nnk.URF("sin", G, xi, weight, M, "symmetric"), vectors(3, 1, seed=1), vectors(3, 1, seed=2)
+    moment = (120 * urf.x(x) * urf.w(w)).abs().square() @ mass
+    growth = (1 + 4 * M) / (1 + 8 * M) * (x + w).square().sum(1)
+    torch.testing.assert_close(moment, (1 + 4 * M) / math.sqrt(1 + 8 * M) * growth.exp(), rtol=1e-8, atol=0)
+
+
 @pytest.mark.parametrize(("name", "split"), [k for k in KINDS if k[0] != "gaussian" or k[1] == "symmetric"])
 def test_the_estimate_is_the_layer_on_average(name, split):
     urf = features(name, m=100_000, d=4, split=split, M=0.05)
