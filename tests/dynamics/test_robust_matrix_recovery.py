@@ -272,6 +272,14 @@ def test_more_measurements_in_the_sweep_than_in_the_grid_are_drawn():
     assert result.sample_error.shape == (2, 3)
 
 
+def test_one_over_estimated_rank_has_nothing_to_agree_with():
+    config = dataclasses.replace(SMALL, ranks=(1, 2, 8), steps=1)
+    claims = {claim.id: claim for claim in rmr.claims(rmr.run(config, device="cpu", progress=False))}
+    for name in ("rank_agnostic", "samples_free_of_rank"):
+        assert math.isnan(claims[name].measured)
+        assert not claims[name].holds
+
+
 def test_two_small_scales_are_too_few_for_an_exponent():
     config = dataclasses.replace(SMALL, alphas=(1e-1, 1e-3, 1e-4), steps=1)
     slope = next(c for c in rmr.claims(rmr.run(config, device="cpu", progress=False)) if c.id == "small_init_power")
@@ -320,9 +328,10 @@ A3, Y3, U3 = torch.ones(3, 2, 2).double(), torch.ones(3).double(), torch.ones(2,
         (lambda: rmr.sign_rip_deviation(A3[0], A3[0], 0.0, 1), "phi.*0.0"),
         (lambda: rmr.sign_rip_deviation(A3[0], 0 * A3[0], 0.5, 1), "norm_of_X.*0.0"),
         (lambda: rmr.sign_rip_deviation(A3[0], U3, 0.5, 1), r"\(2, 2\) and \(2, 1\)"),
-        (lambda: rmr.Config(ranks=(2, 21, 25)), "at most.*21"),
-        (lambda: rmr.Config(ranks=(1, 5, 20)), "from 2.*1, 5, 20"),
-        (lambda: rmr.Config(ranks=(2, 20)), r"two above.*\(2, 20\)"),
+        (lambda: rmr.Config(ranks=(2, 21, 25)), "20 at most.*25"),
+        (lambda: rmr.Config(ranks=(5, 2)), r"increase.*\(5, 2\)"),
+        (lambda: rmr.Config(ranks=(0, 5)), "ranks must.*0"),
+        (lambda: rmr.Config(ranks=()), r"ranks.*\(\)"),
         (lambda: rmr.Config(alphas=(1e-3, 1e-2)), "0.001, 0.01"),
         (lambda: rmr.Config(alphas=(1e-2, -1e-3)), "-0.001"),
         (lambda: rmr.Config(singular_values=()), "1..20.*got 0"),

@@ -39,7 +39,7 @@ class Config:
     outlier_fraction: float = 0.1  # p, share of corrupted measurements
     outlier_scale: float = 10.0  # their standard deviation; a clean measurement has that of the truth's norm
     huge_scale: float = 1e4  # the same outliers, scaled to this
-    ranks: tuple[int, ...] = (2, 5, 20)  # k, columns of U: from the true rank on, increasing
+    ranks: tuple[int, ...] = (2, 5, 20)  # k, columns of U, increasing
     alphas: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # scales of the start, decreasing
     eta: float = 0.1  # first step size
     rho: float = 0.995  # factor from one step size to the next
@@ -70,10 +70,10 @@ class Config:
             raise ValueError(f"sample_sizes must name at least one size, got {self.sample_sizes}")
         if not 1 <= self.rank <= self.d:
             raise ValueError(f"singular_values must hold 1..{self.d} values, got {self.rank}")
-        if list(self.ranks) != sorted(set(self.ranks)) or not all(self.rank <= k <= self.d for k in self.ranks):
-            raise ValueError(f"ranks must increase from {self.rank} at least to {self.d} at most, got {self.ranks}")
-        if sum(k > self.rank for k in self.ranks) < 2:
-            raise ValueError(f"ranks must hold two above the true rank {self.rank} to compare, got {self.ranks}")
+        for k in self.ranks:
+            checks.integer(1, ranks=k)
+        if not self.ranks or list(self.ranks) != sorted(set(self.ranks)) or self.ranks[-1] > self.d:
+            raise ValueError(f"ranks must increase, to {self.d} at most, got {self.ranks}")
         if len(self.alphas) < 2 or list(self.alphas) != sorted(set(self.alphas), reverse=True):
             raise ValueError(f"alphas must name at least two scales, each smaller than the last, got {self.alphas}")
 
@@ -241,14 +241,16 @@ def claims(result: Result) -> list[Claim]:
     config = result.config
     over = [i for i, k in enumerate(config.ranks) if k > config.rank]
     final = result.error[:, -1, -1]
-    rank_spread = float(final[over].max() / final[over].min())
+    # One over-estimated rank has nothing to agree with, which is not measured and not claimed.
+    rank_spread = float(final[over].max() / final[over].min()) if len(over) > 1 else math.nan
     alphas = torch.tensor(config.alphas, dtype=DTYPE)
     small = alphas <= SMALL_ALPHA * (1 + 1e-9)
     slope = slope_or_nan(alphas[small], result.error[-1, small, -1])
     l2_ratio = float(result.l2_error.min() / final[-1])
     small_start, large_start, truth = result.gaussian_loss.tolist()
     overfit = float(result.gaussian_error[1] / result.gaussian_error[0])
-    samples = (result.sample_error[:, over[0]] / result.sample_error[:, -1]).log10().abs()
+    sample_gaps = (result.sample_error[:, over[:1]] / result.sample_error[:, -1:]).log10().abs()
+    sample_gap = float(sample_gaps.max()) if len(over) > 1 else math.nan
     gap = float((result.sign_rip[:, 0] / result.sign_rip[:, 1] - 1).abs().max())
     return [
         Claim(
@@ -302,8 +304,8 @@ def claims(result: Result) -> list[Claim]:
         Claim(
             "samples_free_of_rank",
             "The number of measurements that are needed does not depend on k",
-            measured=float(samples.max()),
-            holds=float(samples.max()) <= 0.3,
+            measured=sample_gap,
+            holds=sample_gap <= 0.3,
             bound="errors at the smallest k > r and at k = d within 0.3 decades at every m",
             source="sample complexity free of k",
         ),
