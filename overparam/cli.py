@@ -77,6 +77,10 @@ def _options(
     pass
 
 
+#: The columns of the listing.
+LISTED = ("part", "chapter", "paper", "level", "CPU time")
+
+
 @app.command("list")
 def list_chapters(part: Annotated[str | None, typer.Option(help="Only this part.")] = None) -> None:
     """List the chapters: part, chapter, paper, level, CPU time."""
@@ -84,7 +88,9 @@ def list_chapters(part: Annotated[str | None, typer.Option(help="Only this part.
     if part is not None and part not in known:
         _fail(f"no part {part!r}; there are {', '.join(known)}")
     ledger = chapters.ledger()
-    table = _table("part", "chapter", "paper", "level", "CPU time")
+    # On a narrow terminal the paper is cut short, and nothing else: one line a chapter.
+    columns = [Column(name, no_wrap=True, ratio=1 if name == "paper" else None) for name in LISTED]
+    table = Table(*columns, box=None, pad_edge=False, expand=True)
     for chapter in chapters.chapters():
         if part in (None, chapter.part):
             cost = ledger.get(chapter.name, {}).get("cpu_seconds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,7 +132,10 @@ def test_threads_reach_torch_numpys_blas_and_the_processes_started_later(one_thr
     assert torch.get_num_threads() == count
     pools = threadpoolctl.threadpool_info()
     assert {"blas", "openmp"} <= {pool["user_api"] for pool in pools}
-    assert {pool["num_threads"] for pool in pools} == {count}
+    # A library that another test has loaded may be built for one thread only.
+    assert all(pool["num_threads"] <= count for pool in pools)
+    ours = [pool for pool in pools if Path(pool["filepath"]).parent.name in ("numpy.libs", "lib")]
+    assert {pool["num_threads"] for pool in ours} == {count}
     ask = "import numpy, threadpoolctl; print({p['num_threads'] for p in threadpoolctl.threadpool_info()})"
     said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
     assert said == f"{{{count}}}\n"
