@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import random
 import socket
 import sys
@@ -22,6 +21,7 @@ from sklearn.datasets import load_digits
 
 from overparam.core import compute, datasets
 from tests.conftest import refuses
+from tests.hub import hub_folder
 
 PIXELS, LABELS = load_digits(return_X_y=True)
 
@@ -313,35 +313,6 @@ def cache(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", only_here)
     return tmp_path / "cache"
-
-
-#: The columns of images and labels as the hub's own pages name them.
-COLUMNS = {"cifar10": ("img", "label"), "cifar100": ("img", "fine_label"), "mnist": ("image", "label")}
-
-
-def hub_folder(folder, name, shape, n_train=6, n_test=3):
-    """Parquet files as the hub has them for ``name``; returns the folder and the pixels and labels in them."""
-    import datasets as hub
-    import pyarrow
-    from PIL import Image
-    from pyarrow import parquet
-
-    image_column, label_column = COLUMNS[name]
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    content = {}
-    for split, n in (("train", n_train), ("test", n_test)):
-        images, labels = rng.integers(0, 256, (n, *shape), dtype=np.uint8), rng.integers(0, 10, n)
-        content[split] = images, labels
-        encoded = []
-        for image in images:
-            file = io.BytesIO()
-            Image.fromarray(image).save(file, "PNG")
-            encoded.append({"bytes": file.getvalue(), "path": None})
-        features = hub.Features({image_column: hub.Image(), label_column: hub.ClassLabel(num_classes=10)})
-        table = pyarrow.table({image_column: encoded, label_column: labels}).cast(features.arrow_schema)
-        parquet.write_table(table, folder / f"{split}-00000-of-00001.parquet")
-    return folder, content
 
 
 @pytest.mark.parametrize(("name", "shape"), [("cifar10", (32, 32, 3)), ("cifar100", (32, 32, 3)), ("mnist", (28, 28))])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import io
 import itertools
 import math
 from functools import partial
@@ -22,6 +21,7 @@ from overparam.core.datasets import Examples
 from overparam.dynamics import infinite_prefix as ip
 from overparam.dynamics.infinite_prefix import adaptation
 from tests.conftest import refuses
+from tests.hub import hub_folder
 
 SMALL = ip.Config(
     d=3,
@@ -414,30 +414,14 @@ def test_the_vision_transformer_has_the_parameters_that_the_literature_counts():
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
     """A folder like cifar100's on the hub, and ViT-B/16's weights cut to one block."""
-    import datasets
-    import pyarrow
-    from PIL import Image
-    from pyarrow import parquet
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-    for split, n in (("train", 3), ("test", 2)):
-        rows = []
-        for _ in range(n):
-            file = io.BytesIO()
-            Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
-            rows.append({"bytes": file.getvalue(), "path": None})
-        labels = datasets.ClassLabel(num_classes=100)
-        features = datasets.Features({"img": datasets.Image(), "fine_label": labels})
-        table = pyarrow.table({"img": rows, "fine_label": rng.integers(0, 100, n)}).cast(features.arrow_schema)
-        (tmp_path / "hub").mkdir(exist_ok=True)
-        parquet.write_table(table, tmp_path / "hub" / f"{split}-00000-of-00001.parquet")
+    folder, _ = hub_folder(tmp_path / "hub", "cifar100", (32, 32, 3), n_train=3, n_test=2, classes=100)
     one_block = partial(ip.VisionTransformer, layers=1)
     monkeypatch.setattr(adaptation, "VisionTransformer", one_block)
     model = one_block()
     model.positions.data.copy_(draw(*model.positions.shape, dtype=torch.float32))
     torch.save(hub_names(model), tmp_path / "weights.bin")
-    return {"source": str(tmp_path / "hub"), "checkpoint": str(tmp_path / "weights.bin")}
+    return {"source": str(folder), "checkpoint": str(tmp_path / "weights.bin")}
 
 
 def test_full_scale_takes_two_steps(stand_in):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import itertools
 import math
 
@@ -17,6 +16,7 @@ from scipy.stats import binom
 from overparam.core import compute
 from overparam.generalization import generalization_bounds as gb
 from tests.conftest import refuses
+from tests.hub import hub_folder
 
 SMALL = gb.Config(
     nets=2,
@@ -349,26 +349,9 @@ def test_no_claim_holds_with_a_number_that_is_missing():
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """A folder like mnist's on the hub: parquet files of PNG images, 28 x 28 in grey."""
-    import datasets
-    import pyarrow
-    from PIL import Image
-    from pyarrow import parquet
-
+    """A folder like mnist's on the hub."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-
-    def encoded():
-        file = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (28, 28), dtype=np.uint8)).save(file, "PNG")
-        return {"bytes": file.getvalue(), "path": None}
-
-    (tmp_path / "hub").mkdir()
-    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)})
-    for split, n in (("train", 6), ("test", 1)):
-        table = pyarrow.table({"image": [encoded() for _ in range(n)], "label": rng.integers(0, 10, n)})
-        parquet.write_table(table.cast(features.arrow_schema), tmp_path / "hub" / f"{split}-00000-of-00001.parquet")
-    return tmp_path / "hub"
+    return hub_folder(tmp_path / "hub", "mnist", (28, 28), n_train=6, n_test=1)[0]
 
 
 def test_full_scale_takes_two_steps(stand_in):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import io
 import itertools
 import math
 
@@ -21,6 +20,7 @@ from overparam.imperfect_data import noisy_labels as nl
 from overparam.imperfect_data.noisy_labels import masks as masks_module
 from overparam.imperfect_data.noisy_labels import training as training_module
 from tests.conftest import refuses
+from tests.hub import hub_folder
 
 SMALL = nl.Config(
     n_train=120,
@@ -378,28 +378,9 @@ def test_augmentation_is_a_shift_of_at_most_four_pixels_and_a_mirror():
 
 @pytest.fixture
 def stand_in(tmp_path, monkeypatch):
-    """A folder like cifar10's on the hub: parquet files of PNG images, 32 x 32 in colour."""
-    import pyarrow
-    from PIL import Image
-    from pyarrow import parquet
-
+    """A folder like cifar10's on the hub."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    rng = np.random.default_rng(0)
-
-    def encoded():
-        file = io.BytesIO()
-        Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file, "PNG")
-        return {"bytes": file.getvalue(), "path": None}
-
-    (tmp_path / "hub").mkdir()
-    for split, n in (("train", 3), ("test", 1)):
-        import datasets
-
-        features = datasets.Features({"img": datasets.Image(), "label": datasets.ClassLabel(num_classes=10)})
-        table = pyarrow.table({"img": [encoded() for _ in range(n)], "label": rng.integers(0, 10, n)})
-        table = table.cast(features.arrow_schema)
-        parquet.write_table(table, tmp_path / "hub" / f"{split}-00000-of-00001.parquet")
-    return tmp_path / "hub"
+    return hub_folder(tmp_path / "hub", "cifar10", (32, 32, 3), n_train=3, n_test=1)[0]
 
 
 def test_full_scale_takes_two_steps_of_each_stage(stand_in):
