@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
+from itertools import pairwise
 
 
 def positive(**values: float) -> None:
@@ -41,3 +43,21 @@ def one_of(choices: tuple[str, ...], **values: str) -> None:
     for name, value in values.items():
         if value not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def increasing(*, least: int = 1, **values: Sequence[float]) -> None:
+    """Raise ``ValueError`` unless every value has at least ``least`` entries, each above the last."""
+    for name, value in values.items():
+        if len(value) < least or not all(lower < upper for lower, upper in pairwise(value)):
+            raise ValueError(f"{name} must have at least {_entries(least)}, each above the last, got {value!r}")
+
+
+def decreasing(*, least: int = 1, **values: Sequence[float]) -> None:
+    """Raise ``ValueError`` unless every value has at least ``least`` entries, each below the last."""
+    for name, value in values.items():
+        if len(value) < least or not all(upper > lower for upper, lower in pairwise(value)):
+            raise ValueError(f"{name} must have at least {_entries(least)}, each below the last, got {value!r}")
+
+
+def _entries(least: int) -> str:
+    return f"{least} entry" if least == 1 else f"{least} entries"

@@ -493,12 +493,11 @@ def train_students(
 
 def _evaluation_times(eval_at: Sequence[int] | None, steps: int) -> list[int]:
     times = [steps] if eval_at is None else list(eval_at)
-    if not times:
-        raise ValueError("eval_at must name at least one step, got none")
-    for before, time in pairwise([-1, *times]):
+    for time in times:
         checks.integer(0, eval_at=time)
-        if not before < time <= steps:
-            raise ValueError(f"eval_at must increase and lie in 0..{steps}, got {time} after {before}")
+    checks.increasing(eval_at=times)
+    if times[-1] > steps:
+        raise ValueError(f"eval_at must lie in 0..{steps}, got {times}")
     return times
 
 

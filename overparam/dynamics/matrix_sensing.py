@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -336,8 +335,7 @@ class Config:
             raise ValueError(f"k must lie above rank {self.rank} and be at most n {self.n}, got {self.k}")
         if len(self.singular_values) != self.rank:
             raise ValueError(f"singular_values must number rank = {self.rank}, got {self.singular_values}")
-        if len(self.alphas) < 2 or any(larger <= smaller for larger, smaller in pairwise(self.alphas)):
-            raise ValueError(f"alphas must name at least two scales, each smaller than the last, got {self.alphas}")
+        checks.decreasing(least=2, alphas=self.alphas)
         if self.rebalance_at > self.steps:
             raise ValueError(f"rebalance_at must be at most steps {self.steps}, got {self.rebalance_at}")
 

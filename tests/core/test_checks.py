@@ -63,6 +63,9 @@ def test_what_is_not_an_integer_is_refused_even_if_it_equals_one(value):
         (lambda: checks.probability(rate=1.5), r"rate must lie in \[0, 1\], got 1.5"),
         (lambda: checks.probability(below_one=True, p=1), r"p must lie in \[0, 1\), got 1"),
         (lambda: checks.one_of(("a", "b"), kind="c"), "kind must be one of a, b, got 'c'"),
+        (lambda: checks.increasing(n=()), r"n must have at least 1 entry, each above the last, got \(\)"),
+        (lambda: checks.increasing(least=2, n=(1,)), r"n must have at least 2 entries, each above the last, got \(1,\)"),
+        (lambda: checks.decreasing(n=(1, 2)), r"n must have at least 1 entry, each below the last, got \(1, 2\)"),
     ],
 )
 def test_a_refusal_names_the_value_and_what_was_expected(call, message):
@@ -72,3 +75,15 @@ def test_a_refusal_names_the_value_and_what_was_expected(call, message):
 
 def test_one_of_accepts_its_choices():
     checks.one_of(("a", "b"), x="a", y="b")
+
+
+@given(values=st.lists(st.integers(0, 4), max_size=5), least=st.integers(0, 3))
+def test_increasing_and_decreasing_are_strict_order_of_enough_entries(values, least):
+    in_order = len(values) >= least and values == sorted(set(values))
+    assert accepts(checks.increasing, least=least, x=values) is in_order
+    assert accepts(checks.decreasing, least=least, x=values[::-1]) is in_order
+
+
+def test_nan_is_above_and_below_nothing():
+    assert not accepts(checks.increasing, x=(1.0, NAN))
+    assert not accepts(checks.decreasing, x=(NAN, 1.0))

@@ -191,8 +191,8 @@ M4 = torch.eye(4, dtype=torch.float64)
         (lambda: ms.power_slope(torch.arange(5), torch.ones(5).double(), 3), "got 2"),
         (lambda: ms.Config(k=2), "above rank 2.*got 2"),
         (lambda: ms.Config(singular_values=(1.0,)), "rank = 2"),
-        (lambda: ms.Config(alphas=(0.5,)), "two scales"),
-        (lambda: ms.Config(alphas=(0.2, 0.5)), r"smaller than the last, got \(0.2, 0.5\)"),
+        (lambda: ms.Config(alphas=(0.5,)), "alphas.*2 entries"),
+        (lambda: ms.Config(alphas=(0.2, 0.5)), r"each below the last, got \(0.2, 0.5\)"),
         (lambda: ms.Config(rebalance_at=9000), "8000, got 9000"),
     ],
 )

@@ -331,7 +331,7 @@ X, URF5 = vectors(2, 3), features()
         (lambda: nnk.ridge_readout(X, vectors(3, 1), 1.0), r"\(2, 3\) and \(3, 1\)"),
         (lambda: nnk.Config(counts=(64, 16)), r"counts.*\(64, 16\)"),
         (lambda: nnk.Config(closed_counts=()), r"closed_counts.*\(\)"),
-        (lambda: nnk.Config(bundle_counts=(0, 5)), r"bundle_counts.*\(0, 5\)"),
+        (lambda: nnk.Config(bundle_counts=(0, 5)), "bundle_counts.*at least 1, got 0"),
         (lambda: nnk.Config(M=-1.0), "M must.*-1.0"),
         (lambda: nnk.Config(train_size=1797), "1797"),
         (lambda: nnk.Config(draws=1), "draws.*1"),

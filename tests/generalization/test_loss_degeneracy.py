@@ -482,8 +482,8 @@ def test_a_network_that_does_not_fit_is_refused_everywhere(function):
         (lambda: ld.Config(sizes=(6, 3)), r"hidden layer and an output, got \(6, 3\)"),
         (lambda: ld.Config(sizes=(6, 8, 0)), "sizes.*got 0"),
         (lambda: ld.Config(synchronised=9), "at most the 8 neurons, got 9"),
-        (lambda: ld.Config(widths=(4,)), r"two widths.*\(4,\)"),
-        (lambda: ld.Config(widths=(8, 4)), r"larger than the last, got \(8, 4\)"),
+        (lambda: ld.Config(widths=(4,)), r"widths.*2 entries.*\(4,\)"),
+        (lambda: ld.Config(widths=(8, 4)), r"each above the last, got \(8, 4\)"),
         (lambda: ld.Config(grid=1), "grid.*got 1"),
     ],
 )

@@ -110,8 +110,7 @@ class Config:
 def _check_sizes(name: str, sizes: tuple[int, ...], minimum: int) -> None:
     for size in sizes:
         checks.integer(minimum, **{name: size})
-    if list(sizes) != sorted(set(sizes)) or not sizes:
-        raise ValueError(f"{name} must increase, got {sizes}")
+    checks.increasing(**{name: sizes})
 
 
 #: The paper's scale: prefixes up to its longest, and ViT-B/16 on CIFAR-100 for 10 epochs of its batch.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -75,8 +74,7 @@ class Config:
             widths = getattr(self, name)
             for width in widths:
                 checks.integer(1, **{name: width})
-            if not widths or any(wider <= width for width, wider in pairwise(widths)):
-                raise ValueError(f"{name} must ascend and not be empty, got {widths}")
+            checks.increasing(**{name: widths})
 
 
 #: The rates grow with the grid, because each of its words is rarer.

@@ -78,8 +78,8 @@ class Config:
                 raise ValueError(f"{name} must be above -1/4 and finite, got {value!r}")
         for name in ("counts", "bundle_counts", "closed_counts"):
             counts = getattr(self, name)
-            if not counts or list(counts) != sorted(set(counts)) or counts[0] < 1:
-                raise ValueError(f"{name} must increase from 1 at least, got {counts}")
+            checks.increasing(**{name: counts})
+            checks.integer(1, **{name: counts[0]})
 
 
 FULL = Config(d=64, draws=2000, counts=(64, 256, 1024, 4096, 16384, 65536), hidden=512)

@@ -73,10 +73,10 @@ class Config:
             raise ValueError(f"singular_values must hold 1..{self.d} values, got {self.rank}")
         for k in self.ranks:
             checks.integer(1, ranks=k)
-        if not self.ranks or list(self.ranks) != sorted(set(self.ranks)) or self.ranks[-1] > self.d:
-            raise ValueError(f"ranks must increase, to {self.d} at most, got {self.ranks}")
-        if len(self.alphas) < 2 or list(self.alphas) != sorted(set(self.alphas), reverse=True):
-            raise ValueError(f"alphas must name at least two scales, each smaller than the last, got {self.alphas}")
+        checks.increasing(ranks=self.ranks)
+        if self.ranks[-1] > self.d:
+            raise ValueError(f"ranks must be at most {self.d}, got {self.ranks}")
+        checks.decreasing(least=2, alphas=self.alphas)
 
     @property
     def rank(self) -> int:

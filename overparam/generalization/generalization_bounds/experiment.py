@@ -117,10 +117,8 @@ class Config:
             check_prime(q)
         if 2 not in self.fields:
             raise ValueError(f"fields must have 2 among them, got {self.fields}")
-        if not self.field_samples or min(self.field_samples) < 0:
-            raise ValueError(f"field_samples must be numbers of at least 0, got {self.field_samples}")
-        if list(self.field_samples) != sorted(set(self.field_samples)):
-            raise ValueError(f"field_samples must increase, got {self.field_samples}")
+        checks.increasing(field_samples=self.field_samples)
+        checks.integer(0, field_samples=self.field_samples[0])
 
 
 FULL = Config(

@@ -85,8 +85,7 @@ class Config:
             checks.positive(ridges=ridge)
         if not self.fit or not self.epsilons:
             raise ValueError(f"fit and epsilons must not be empty, got {self.fit} and {self.epsilons}")
-        if len(self.ridges) < 2 or list(self.ridges) != sorted(set(self.ridges)):
-            raise ValueError(f"ridges must name at least two penalties, each above the last, got {self.ridges}")
+        checks.increasing(least=2, ridges=self.ridges)
         if self.limit not in self.ridges[1:]:
             raise ValueError(f"limit must be one of the ridges but the first, {self.ridges[1:]}, got {self.limit!r}")
         if self.source is not None and self.dataset == "digits":

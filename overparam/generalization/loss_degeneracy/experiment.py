@@ -88,8 +88,7 @@ class Config:
             raise ValueError(f"synchronised must be at most the {self.sizes[1]} neurons, got {self.synchronised}")
         for width in self.widths:
             checks.integer(1, widths=width)
-        if len(self.widths) < 2 or any(small >= large for small, large in pairwise(self.widths)):
-            raise ValueError(f"widths must name at least two widths, each larger than the last, got {self.widths}")
+        checks.increasing(least=2, widths=self.widths)
 
 
 FULL = Config(

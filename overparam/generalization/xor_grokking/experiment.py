@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -60,8 +59,9 @@ class Config:
         check_noise(self.noise)
         if self.m % 2:
             raise ValueError(f"m must be even for the symmetric lazy start, got {self.m}")
-        if self.checkpoints[:2] != (0, 1) or any(later <= sooner for sooner, later in pairwise(self.checkpoints)):
-            raise ValueError(f"checkpoints must increase and begin with 0 and 1, got {self.checkpoints}")
+        checks.increasing(least=2, checkpoints=self.checkpoints)
+        if self.checkpoints[:2] != (0, 1):
+            raise ValueError(f"checkpoints must begin with 0 and 1, got {self.checkpoints}")
 
 
 FULL = Config(n=400, p=40_000, mu_norm=24.0, m=1000, n_test=5000, runs=10)
