@@ -64,7 +64,10 @@ def test_what_is_not_an_integer_is_refused_even_if_it_equals_one(value):
         (lambda: checks.probability(below_one=True, p=1), r"p must lie in \[0, 1\), got 1"),
         (lambda: checks.one_of(("a", "b"), kind="c"), "kind must be one of a, b, got 'c'"),
         (lambda: checks.increasing(n=()), r"n must have at least 1 entry, each above the last, got \(\)"),
-        (lambda: checks.increasing(least=2, n=(1,)), r"n must have at least 2 entries, each above the last, got \(1,\)"),
+        (
+            lambda: checks.increasing(least=2, n=(1,)),
+            r"n must have at least 2 entries, each above the last, got \(1,\)",
+        ),
         (lambda: checks.decreasing(n=(1, 2)), r"n must have at least 1 entry, each below the last, got \(1, 2\)"),
     ],
 )
