@@ -66,7 +66,7 @@ PAPER = Paper(
     title="Perturbation Analysis of Neural Collapse",
     authors=("Tom Tirer", "Haoxiang Huang", "Jonathan Niles-Weed"),
     year=2023,
-    venue="ICML",
+    venue="ICML 2023",
     arxiv="2210.16658",
     code=None,
 )

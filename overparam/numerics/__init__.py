@@ -1,0 +1,1 @@
+"""Parameterizing numerics."""
