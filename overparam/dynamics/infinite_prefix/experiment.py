@@ -85,7 +85,9 @@ class Config:
         checks.positive(fit_lr=self.fit_lr, pretrain_lr=self.pretrain_lr, head_lr=self.head_lr)
         checks.one_of(("digits", "cifar100"), dataset=self.dataset)
         for name, minimum in (("prefix_lengths", 1), ("degrees", 0), ("prefix_counts", 2)):
-            _check_sizes(name, getattr(self, name), minimum)
+            for size in (sizes := getattr(self, name)):
+                checks.integer(minimum, **{name: size})
+            checks.increasing(**{name: sizes})
         if odd := [m for m in self.prefix_counts if m % 2]:
             raise ValueError(f"prefix_counts must be even, got {odd[0]}")
         for adapter in self.adapters:
@@ -105,12 +107,6 @@ class Config:
         for name in ("source", "checkpoint"):
             if (value := getattr(self, name)) is not None:
                 raise ValueError(f"{name} must be None for digits, which are bundled, got {value!r}")
-
-
-def _check_sizes(name: str, sizes: tuple[int, ...], minimum: int) -> None:
-    for size in sizes:
-        checks.integer(minimum, **{name: size})
-    checks.increasing(**{name: sizes})
 
 
 #: The paper's scale: prefixes up to its longest, and ViT-B/16 on CIFAR-100 for 10 epochs of its batch.
