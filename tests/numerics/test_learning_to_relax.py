@@ -410,6 +410,20 @@ def test_the_policies_are_rows_of_the_cost_table():
     assert lr.late_ratio(family, family.young[None], family.paid(family.young)) == 1
 
 
+@pytest.mark.parametrize(
+    ("field", "factor"), [("costs", 2), ("mean_costs", 0.5), ("asymptotic", 2)], ids=["no bound", "loose", "no need"]
+)
+def test_the_bound_must_hold_for_the_dearest_be_near_the_mean_and_be_needed(field, factor):
+    result = lr.run(dataclasses.replace(lr.Config(), rounds=2, trials=1), progress=False)
+    assert result.bounds.costs.max() > result.bounds.mean_costs.max()
+    changed = dataclasses.replace(result.bounds, **{field: factor * getattr(result.bounds, field)})
+    verdicts = [
+        {claim.id: claim.holds for claim in lr.claims(dataclasses.replace(result, bounds=bounds))}
+        for bounds in (result.bounds, changed)
+    ]
+    assert [verdict["surrogate_bounds_cost"] for verdict in verdicts] == [True, False]
+
+
 A3, B3 = lr.laplacian_square(3), np.ones(9)
 
 

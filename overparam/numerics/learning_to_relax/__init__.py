@@ -15,8 +15,8 @@ bound, and the bound for conjugate gradients with symmetric SOR as preconditione
 constants, the grid that grows with the horizon, and the heat equation of the authors' later experiments. Four choices
 differ from the authors' program: the systems of a run are fixed and its trials redraw the learner's randomness alone;
 contexts are rescaled from the support of the shifts, [-0.15, 0.45], where theirs are from [-0.15, 0.65]; the residual
-of a box-constrained fit is not subtracted from ChebCB's running error; and bounds are held against the dearest of
-several right-hand sides instead of one.
+of a box-constrained fit is not subtracted from ChebCB's running error; and bounds are held against the dearest, and
+estimates against the mean, of several right-hand sides instead of one.
 
 Khodak, Chow, Balcan & Talwalkar, Learning to Relax: Setting Solver Parameters Across a Sequence of Linear System
 Instances, ICLR 2024, arXiv 2310.02246.

@@ -113,15 +113,16 @@ class Family:
 
 @dataclass(frozen=True)
 class Bounds:
-    r"""Costs of one matrix without a shift, each the largest over its right-hand sides, and what theory says of them.
+    r"""Costs of one matrix without a shift over several right-hand sides, and what theory says of them.
 
-    The grid of factors and the optimal one, ascending, with the cost of SOR, the asymptotic estimate
-    :math:`\log\varepsilon / \log\rho` and the near-asymptotic bound with asymptocity ``tau``; the factors, costs
-    and bounds of preconditioned conjugate gradients.
+    The grid of factors and the optimal one, ascending, with the cost of SOR (the largest and the mean), the asymptotic
+    estimate :math:`\log\varepsilon / \log\rho` and the near-asymptotic bound with asymptocity ``tau``; the factors,
+    largest costs and bounds of preconditioned conjugate gradients.
     """
 
     omegas: Float[np.ndarray, " g"]
     costs: Int[np.ndarray, " g"]
+    mean_costs: Float[np.ndarray, " g"]
     asymptotic: Float[np.ndarray, " g"]
     surrogate: Float[np.ndarray, " g"]
     tau: float
@@ -142,7 +143,7 @@ class Result:
 
 #: Factors at which conjugate gradients are measured, from the minimum of the condition bound's first term upwards.
 PCG_OMEGAS = np.linspace(2 * math.sqrt(2) - 2, 1.9, 12)
-#: Right-hand sides on which the bounds are held against the dearest; a single one can be half as dear as another.
+#: Right-hand sides, as a single one can be half as dear as another: bounds must hold for the dearest, be near the mean.
 RHS = 16
 
 
@@ -230,11 +231,13 @@ def _bounds(config: Config, rng: np.random.Generator) -> Bounds:
     rhs = np.stack([truncated_normal(len(A), rng) for _ in range(RHS)])
     beta = jacobi_radius(A)
     omegas = np.sort([*config.omegas, optimal_omega(beta)])
-    costs = sor_costs(config.grid_side, np.zeros(RHS), rhs, omegas, tol=config.tol).max(0)
+    sampled = sor_costs(config.grid_side, np.zeros(RHS), rhs, omegas, tol=config.tol)
+    costs = sampled.max(0)
     tau = asymptocity(A, omegas, costs)
     return Bounds(
         omegas=omegas,
         costs=costs,
+        mean_costs=sampled.mean(0),
         asymptotic=math.log(config.tol) / np.log(sor_radius(omegas, beta)),
         surrogate=np.asarray(surrogate_cost(omegas, beta, tau, config.tol)),
         tau=tau,
@@ -255,8 +258,9 @@ def claims(result: Result) -> list[Claim]:
     high = result.high
     contextual = float(high.paid(high.contextual).sum(1).mean() / high.fixed.sum())
     optimal = max(late_ratio(f, f.contextual, f.paid(f.young)) for f in families)
-    slack = bounds.surrogate / bounds.costs
-    asymptotic = float((bounds.asymptotic / bounds.costs).min())
+    slack = float((bounds.surrogate / bounds.costs).min())
+    loosest = float((bounds.surrogate / bounds.mean_costs).max())
+    asymptotic = float((bounds.asymptotic / bounds.mean_costs).min())
     pcg = float((bounds.pcg_costs / bounds.pcg_bounds).max())
     return [
         Claim(
@@ -294,9 +298,9 @@ def claims(result: Result) -> list[Claim]:
         Claim(
             "surrogate_bounds_cost",
             "The near-asymptotic cost is an upper bound at every factor, and the asymptotic estimate is not",
-            measured=float(slack.min()),
-            holds=bool(slack.min() >= 1 and slack.max() <= 2 and asymptotic < 1),
-            bound="U/cost in [1, 2] everywhere, asymptotic/cost below 1 somewhere",
+            measured=slack,
+            holds=slack >= 1 and loosest <= 2 and asymptotic < 1,
+            bound="U at least the dearest cost, at most twice the mean; asymptotic/mean below 1 somewhere",
             source="near-asymptotic bound on the cost of SOR",
         ),
         Claim(
