@@ -1,9 +1,9 @@
 """The book's Sphinx extension: notebooks run in parallel, and pages that the registry and the ledger write.
 
 Before a build it executes the chapters and the parts' pages whose notebook, modules or core changed, all cores at
-once, into the cache that MyST-NB reads. Its directives (``chapter-card``, ``chapter-grid``, ``chapter-modules``,
-``ledger-table``) show what the registry (:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so
-that no page repeats it by hand.
+once, into the cache that MyST-NB reads; what the tests have executed since the change is taken over. Its directives
+(``chapter-card``, ``chapter-grid``, ``chapter-modules``, ``ledger-table``) show what the registry
+(:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so that no page repeats it by hand.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 from docutils.statemachine import StringList
 from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.cache.main import JupyterCacheBase
 from jupyter_cache.executors import load_executor
 from nbclient import NotebookClient
@@ -60,18 +61,15 @@ def execute_changed(app: Sphinx) -> None:
     cache = get_cache(app.config.nb_execution_cache_path or str(Path(app.outdir).parent / ".jupyter_cache"))
     seen_path = Path(cache.path) / "digests.json"
     seen = json.loads(seen_path.read_text()) if seen_path.exists() else {}
-    # A notebook may quote the ledger.
-    rows = chapters.ledger()
     source = Path(app.srcdir)
-    current = {
-        str(source / f"{name}.md"): _hash([digest, rows.get(name)]) for name, digest in notebooks(source).items()
-    }
+    current = {str(source / f"{name}.md"): digest for name, digest in content_digests(source).items()}
     for uri, digest in current.items():
         cache.add_nb_to_project(uri, read_data=MYST_NOTEBOOK)
         if seen.get(uri) != digest:
             _forget(cache, uri)
-    missing = [uri for record in cache.list_unexecuted() if (uri := str(record.uri)) in current]
-    if missing:
+    for uri in _unexecuted(cache, current):
+        _take_over(cache, uri, executed_path(source, Path(uri)), current[uri])
+    if missing := _unexecuted(cache, current):
         log.info("executing %d notebook(s) on %d cores", len(missing), os.cpu_count() or 1)
         executor = load_executor("local-parallel", cache)
         outcome = executor.run_and_cache(filter_uris=missing, timeout=app.config.nb_execution_timeout)
@@ -79,6 +77,44 @@ def execute_changed(app: Sphinx) -> None:
             log.warning("%s failed when executed", uri)
             current.pop(uri)
     write_atomically(seen_path, json.dumps(current).encode())
+
+
+def content_digests(source: Path) -> dict[str, str]:
+    """The executable pages below ``source`` by name, with a digest of all that their outputs depend on but their text.
+
+    That is the code that each runs, and its row of the ledger, which a notebook may quote.
+    """
+    rows = chapters.ledger()
+    return {name: _hash([digest, rows.get(name)]) for name, digest in notebooks(source).items()}
+
+
+def executed_path(source: Path, notebook: Path) -> Path:
+    """Where a test run keeps the outputs of ``notebook``, a page below ``source`` or its pair."""
+    return source / "_build" / "executed" / notebook.relative_to(source).with_suffix(".ipynb")
+
+
+def _unexecuted(cache: JupyterCacheBase, uris: dict[str, str]) -> list[str]:
+    return [uri for record in cache.list_unexecuted() if (uri := str(record.uri)) in uris]
+
+
+def _take_over(cache: JupyterCacheBase, uri: str, path: Path, digest: str) -> None:
+    """Put the outputs that a test run kept into the cache, if they are of this text and this code."""
+    if not path.exists():
+        return
+    kept, notebook = nbformat.read(path, as_version=4), cache.get_project_notebook(uri).nb
+    if kept.metadata.digest != digest or _sources(kept) != _sources(notebook):
+        return
+    for count, (cell, old) in enumerate(zip(_code_cells(notebook), _code_cells(kept), strict=True), 1):
+        cell.outputs, cell.execution_count = old.outputs, count
+    cache.cache_notebook_bundle(CacheBundleIn(notebook, uri), overwrite=True)
+
+
+def _sources(notebook: nbformat.NotebookNode) -> list[str]:
+    return [cell.source for cell in _code_cells(notebook)]
+
+
+def _code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def quiet_environment() -> None:
@@ -109,7 +145,7 @@ def pair(source: Path) -> Path:
     for cell in notebook.cells:
         cell.pop("id", None)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(source.parent)}}).execute()
-    for cell in (cell for cell in notebook.cells if cell.cell_type == "code"):
+    for cell in _code_cells(notebook):
         cell.metadata.pop("execution", None)
         if CHECKED not in cell.metadata.get("tags", []):
             # nbval takes a cell with outputs but without a count for one that was never run, and the reverse.
@@ -201,15 +237,17 @@ def _badge(row: dict[str, Any] | None) -> str:
 
 
 class ChapterModules(SphinxDirective):
-    """The documentation of every chapter's module."""
+    """The documentation of the modules of a part's chapters."""
+
+    required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Build it, chapter after chapter."""
         found: list[nodes.Node] = []
-        for chapter in chapters.chapters():
+        for chapter in (one for one in chapters.chapters() if one.part == self.arguments[0]):
             module = f"overparam.{chapter.part}.{chapter.slug}"
             documented = ["```{eval-rst}", f".. automodule:: {module}", "   :members:", "```"]
-            found += _parse(self, [f"### {_heading(chapter)}", "", *documented])
+            found += _parse(self, [f"## {_heading(chapter)}", "", *documented])
         return found
 
 

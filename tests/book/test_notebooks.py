@@ -152,7 +152,7 @@ def test_the_prose_keeps_to_the_style(chapter):
     assert not re.search(r"^%", text(chapter), re.M)
 
 
-def test_every_chapter_is_in_the_table_of_contents_below_its_part():
+def test_every_chapter_and_every_parts_modules_are_in_the_table_of_contents():
     contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
     listed = {
         section["file"]: chapter["file"]
@@ -160,7 +160,8 @@ def test_every_chapter_is_in_the_table_of_contents_below_its_part():
         for chapter in part["chapters"]
         for section in chapter.get("sections", [])
     }
-    assert listed == {chapter.name: f"{chapter.part}/index" for chapter in chapters.chapters()}
+    pages = {chapter.name: f"{chapter.part}/index" for chapter in chapters.chapters()}
+    assert listed == pages | {f"api/{name}": "api" for name in ("core", *chapters.parts())}
 
 
 def test_the_ledger_is_of_the_chapters_that_are_there():
