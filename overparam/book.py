@@ -2,8 +2,8 @@
 
 Before a build it executes the chapters and the parts' pages whose notebook, modules or core changed, all cores at
 once, into the cache that MyST-NB reads; what the tests have executed since the change is taken over. Its directives
-(``chapter-card``, ``chapter-grid``, ``chapter-modules``, ``ledger-table``) show what the registry
-(:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so that no page repeats it by hand.
+(``chapter-card``, ``chapter-grid``, ``chapter-modules``, ``ledger-table``) and the role ``claim`` show what the
+registry (:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so that no page repeats it by hand.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nbclient import NotebookClient
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from overparam import __version__
 from overparam.core import chapters
@@ -39,6 +39,8 @@ from overparam.core.environment import ONE_THREAD, QUIET
 log = logging.getLogger(__name__)
 MYST_NOTEBOOK = {"name": "myst_nb_md", "type": "plugin"}
 CHECKED = "nbval-check-output"
+#: A verdict's class in the style sheet, and its mark.
+SHOWN = {HOLDS: ("holds", "✓"), FRAGILE: ("fragile", "~"), FAILS: ("fails", "✗")}
 
 
 # --- Execution --------------------------------------------------------------------------------------------------
@@ -266,15 +268,34 @@ class LedgerTable(SphinxDirective):
         return [nodes.raw("", f"{scroll}{table}</div>", format="html")]
 
 
+class ClaimRole(SphinxRole):
+    """A claim, written ``slug/id``, with the ledger's verdict and a link to its row there."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Build the link; a claim that the ledger does not have is a warning."""
+        slug, _, claim_id = self.text.partition("/")
+        row = next((row for name, row in chapters.ledger().items() if name.endswith(f"/{slug}")), {"claims": []})
+        for claim in row["claims"]:
+            if claim["id"] == claim_id:
+                uri = self.env.app.builder.get_relative_uri(self.env.docname, "ledger")
+                css, mark = SHOWN[claim["verdict"]]
+                parts = nodes.inline("", f"{mark} ", classes=[css]), nodes.literal("", claim_id)
+                title = f"{claim['verdict']}: {claim['statement']}"
+                return [nodes.reference("", "", *parts, refuri=f"{uri}#{slug}-{claim_id}", reftitle=title)], []
+        log.warning("the ledger has no claim %r, expected slug/id", self.text, location=self.get_location())
+        return [nodes.literal("", self.text)], []
+
+
 def _ledger_row(name: str, row: dict[str, Any], claim: dict[str, Any]) -> str:
     seeds, passed = len(row["seeds"]), claim["passed"]
-    css, mark = {HOLDS: ("holds", "✓"), FRAGILE: ("fragile", "~"), FAILS: ("fails", "✗")}[claim["verdict"]]
+    css, mark = SHOWN[claim["verdict"]]
     low, median, high = (float(value) for value in claim["measured"])
     chapter = chapters.find(name)
-    label = chapter.slug.replace("_", " ")
+    label = html.escape(chapter.slug.replace("_", " "))
     text = {key: html.escape(claim[key]) for key in ("id", "statement", "bound", "source")}
     return (
-        f'<tr><td><a href="{name}.html">{html.escape(label)}</a><br>{html.escape(chapter.paper.short)}</td>'
+        f'<tr id="{chapter.slug}-{text["id"]}">'
+        f'<td><a href="{name}.html">{label}</a><br>{html.escape(chapter.paper.short)}</td>'
         f"<td><code>{text['id']}</code><br>{text['statement']}</td>"
         f'<td class="{css}"><span aria-hidden="true">{mark}</span> {claim["verdict"]}</td>'
         f'<td data-sort="{passed / seeds}">{passed} of {seeds}</td><td data-sort="{median!r}">{median:.3g}</td>'
@@ -313,6 +334,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("chapter-grid", ChapterGrid)
     app.add_directive("chapter-modules", ChapterModules)
     app.add_directive("ledger-table", LedgerTable)
+    app.add_role("claim", ClaimRole())
     app.connect("builder-inited", execute_changed)
     app.connect("env-get-outdated", outdated)
     app.connect("html-page-context", drop_thebe, priority=900)
