@@ -209,16 +209,16 @@ def _offset_and_scale(x: np.ndarray, loss: np.ndarray) -> tuple[float, float]:
 
 
 def adjust_size(params: float, tokens: float, ratio: float = 5.0) -> tuple[float, float]:
-    r"""The size and the tokens that cost the same and have a given ratio :math:`\rho` of tokens to parameters.
+    r"""The size and the tokens that cost the same and have a given ratio :math:`M` of tokens to parameters.
 
-    .. math:: P' = \sqrt{PT/\rho}, \qquad T' = \sqrt{PT\rho}
+    .. math:: N' = \sqrt{ND/M}, \qquad D' = \sqrt{NDM}
 
     Parameters
     ----------
     params, tokens
-        Parameters P of the planned model, and tokens T that it is to be trained on.
+        Parameters N of the planned model, and tokens D that it is to be trained on.
     ratio
-        :math:`\rho`. About 5 is the paper's, for its models and its data.
+        :math:`M`. About 5 is the paper's, for its models and its data.
 
     Raises
     ------
@@ -631,7 +631,7 @@ def plot_sizes(result: Result) -> Figure:
         figures.label_line(axes, float(ratio[k]), float(result.size_loss[k]), f"$h={width}$", PALETTE[2], **side)
     axes.axvline(5, color="black", ls=":", lw=1.3)
     axes.margins(x=0.12, y=0.2)
-    axes.set(xscale="log", xlabel="tokens for each parameter, $T/P$", ylabel="final test loss, nats")
+    axes.set(xscale="log", xlabel="tokens for each parameter, $D/N$", ylabel="final test loss, nats")
     low = axes.get_ylim()[0]
     figures.label_line(axes, 5.0, float(low), "the paper's 5", "black", xytext=(4, 5))
     return figure
