@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -91,10 +92,10 @@ def _show(axes: Axes, result: Result, block: int, i: int) -> None:
         spine.set(visible=moved, color=MOVED, linewidth=2)
 
 
-def _picture(image: Tensor) -> Tensor:
+def _picture(image: Tensor) -> np.ndarray:
     """Height x width, with channels last where there are some, scaled to [0, 1]."""
     image = image.reshape(8, 8) if image.ndim == 1 else image.movedim(0, -1)
-    return (image - image.min()) / (image.max() - image.min())
+    return ((image - image.min()) / (image.max() - image.min())).numpy()
 
 
 @figures.styled
