@@ -151,7 +151,8 @@ def test_every_equation_is_rendered(page):
     for text in page.locator("span.math, div.math").all_inner_texts():
         assert "\\(" not in text
         assert "\\[" not in text
-    assert "$" not in "".join(page.locator("article p").all_inner_texts())
+    # The contents, not what is seen: solutions are folded.
+    assert [text for text in page.locator("article p").all_text_contents() if "$" in text] == []
 
 
 def test_every_image_has_an_alternative_text_and_arrives(page):
@@ -206,6 +207,16 @@ def test_a_folded_solution_opens(chapter_page):
         expect(inside).to_be_visible()
         solution.locator("button").first.click()
         expect(inside).not_to_be_visible()
+
+
+def test_a_claim_leads_to_its_row_of_the_ledger(visit):
+    page = visit("imperfect_data/index.html")
+    links = page.locator("article a[href*='ledger.html#']")
+    anchors = [link.get_attribute("href").partition("#")[2] for link in links.all()]
+    assert len(anchors) >= 5
+    ledger = visit("ledger.html")
+    for anchor, claim in zip(anchors, links.locator("code").all_text_contents(), strict=True):
+        expect(ledger.locator(f"tr#{anchor}")).to_contain_text(claim)
 
 
 def test_figures_follow_the_mode(chapter_page):

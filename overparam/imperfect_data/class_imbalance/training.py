@@ -31,7 +31,7 @@ STREAMS = ("split", "subsets", "start", "resampling", "batches", "phase2_batches
 
 @dataclass(frozen=True)
 class Config:
-    """Reader scale: 10 CPU-seconds. Every number of the experiment is here."""
+    """Reader scale: 15 CPU-seconds. Every number of the experiment is here."""
 
     seed: int = 0
     dataset: str = "digits"  # or "cifar10", which takes All-CNN

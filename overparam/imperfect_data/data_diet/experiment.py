@@ -10,6 +10,8 @@ from itertools import combinations
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from overparam.core import compute
@@ -301,18 +303,13 @@ def claims(result: Result) -> list[Claim]:
 
 def spearman(one: Float[Tensor, " n"], other: Float[Tensor, " n"]) -> float:
     """Rank correlation; NaN where one of the two has no ranking."""
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(scores.double().numpy()) for scores in (one, other)]
-    if any(np.ptp(r) == 0 for r in ranks):
+    if any(scores.min() == scores.max() for scores in (one, other)):
         return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.asarray(spearmanr(one, other))[0])
 
 
 def auroc(scores: Float[Tensor, " n"], mask: Bool[Tensor, " n"]) -> float:
     """The chance that a masked example scores above another one; NaN where there is only one kind."""
-    from sklearn.metrics import roc_auc_score
-
     if mask.all() or not mask.any():
         return math.nan
     return float(roc_auc_score(mask.numpy(), scores.double().numpy()))

@@ -31,7 +31,7 @@ STREAMS = ("split", "start", "batches", "crops", "other_start", "random", "noise
 
 @dataclass(frozen=True)
 class Config:
-    """Reader scale: 15 CPU-seconds. Every number of the experiment is here."""
+    """Reader scale: 20 CPU-seconds. Every number of the experiment is here."""
 
     seed: int = 0
     dataset: str = "digits"  # or "cifar10", which takes ResNet-18 and augments

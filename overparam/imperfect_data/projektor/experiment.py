@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from overparam.core import compute
 from overparam.core.claims import Claim
@@ -151,7 +151,7 @@ def rank_correlation(a: Float[np.ndarray, " k"], b: Float[np.ndarray, " k"]) -> 
     """Spearman's, or NaN where one side is constant."""
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return math.nan
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    return float(np.asarray(spearmanr(a, b))[0])
 
 
 # --- What it claims ---------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ CIFAR_SHARES = ((0.97, 0.015, 0.015), (0.0229, 0.96, 0.0171), (0.0057, 0.0043, 0
 
 @dataclass(frozen=True)
 class Config:
-    """Reader scale: 15 CPU-seconds. Every number of the experiment is here."""
+    """Reader scale: 20 CPU-seconds. Every number of the experiment is here."""
 
     seed: int = 0
     dataset: str = "digits"  # or "cifar10", which takes PreActResNet-18 and its features for the cost
