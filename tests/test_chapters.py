@@ -60,6 +60,8 @@ def test_the_protocol_is_kept(chapter, first_run):
     claims = module.claims(result)
     assert all(isinstance(claim, Claim) for claim in claims)
     assert len({claim.id for claim in claims}) == len(claims) > 0
+    for claim in claims:  # the ledger tells how far from its bound a claim is
+        assert any(map(math.isfinite, claim.limits)), claim.id
     for name in (n for n in dir(module) if n == "plot" or n.startswith("plot_")):
         assert isinstance(getattr(module, name)(result), Figure)
 
@@ -75,6 +77,15 @@ def test_another_seed_gives_another_result(chapter, first_run):
     config = dataclasses.replace(small_config(chapter), seed=12_345)
     with pytest.raises(AssertionError):
         assert_identical(first_run(chapter), chapter.load().run(config, device="cpu", progress=False))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_gpu_runs_it_and_hands_back_what_can_be_plotted(chapter):
+    module = chapter.load()
+    result = module.run(small_config(chapter), device="cuda", progress=False)
+    assert all(isinstance(claim, Claim) for claim in module.claims(result))
+    assert isinstance(module.plot(result), Figure)
 
 
 def assert_identical(one, other, where="result"):

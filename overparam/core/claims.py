@@ -46,13 +46,16 @@ class Claim:
         The rule that decided, as in ``"slope in [-2.2, -1.8]"``.
     source
         The paper's place for the claim and, where it has one, its own number.
+    limits
+        The lowest and the highest ``measured`` with which the claim can hold, infinite where the bound is open on
+        that side. The bound may ask for more than that, of other numbers.
 
     Raises
     ------
     TypeError
         If ``measured`` is not a real number or ``holds`` not a ``bool`` (a tensor, say).
     ValueError
-        If the claim is said to hold with a NaN.
+        If the claim is said to hold with a NaN or outside its limits, or if these are in the wrong order.
     """
 
     id: str
@@ -61,6 +64,7 @@ class Claim:
     holds: bool
     bound: str
     source: str
+    limits: tuple[float, float] = (-math.inf, math.inf)
 
     def __post_init__(self) -> None:
         if not isinstance(self.measured, Real):
@@ -69,6 +73,11 @@ class Claim:
             raise TypeError(f"claim {self.id}: holds must be a bool, got {self.holds!r}")
         if self.holds and math.isnan(self.measured):
             raise ValueError(f"claim {self.id} cannot hold: what it measured is nan")
+        low, high = self.limits
+        if not low <= high:
+            raise ValueError(f"claim {self.id}: limits must be the lower and the upper one, got {self.limits!r}")
+        if self.holds and not low <= self.measured <= high:
+            raise ValueError(f"claim {self.id} cannot hold: {float(self.measured)!r} is outside {self.limits!r}")
         object.__setattr__(self, "measured", float(self.measured))  # numpy's scalars are no JSON
 
     @property

@@ -37,8 +37,8 @@ from tests import toys
 from tests.conftest import refuses, unchecked
 
 
-def claim(measured=1.5, holds=True, name="slope", bound="slope in [1, 2]"):
-    return Claim(name, "the loss falls like a power", measured, holds, bound, "Theorem 1")
+def claim(measured=1.5, holds=True, name="slope", bound="slope in [1, 2]", **limits):
+    return Claim(name, "the loss falls like a power", measured, holds, bound, "Theorem 1", **limits)
 
 
 def record(*claims, seed=0, chapter="part/slug", **changes):
@@ -73,11 +73,21 @@ def test_a_claim_cannot_be_changed_after_the_run():
         ({"holds": 1}, TypeError, "holds must be a bool, got 1"),
         ({"measured": math.nan}, ValueError, "claim slope cannot hold: what it measured is nan"),
         ({"measured": np.float32(math.nan)}, ValueError, "cannot hold"),
+        ({"limits": (2.0, 3.0)}, ValueError, r"claim slope cannot hold: 1\.5 is outside \(2\.0, 3\.0\)"),
+        ({"limits": (0.0, 1.0)}, ValueError, r"claim slope cannot hold: 1\.5 is outside \(0\.0, 1\.0\)"),
+        ({"limits": (2.0, 1.0)}, ValueError, r"limits must be the lower and the upper one, got \(2\.0, 1\.0\)"),
+        ({"limits": (math.nan, 1.0)}, ValueError, r"limits must be the lower and the upper one, got \(nan, 1\.0\)"),
     ],
 )
 def test_a_claim_is_a_number_and_a_verdict_and_never_holds_with_nan(fields, exception, match):
     with refuses(exception, match=match):
         claim(**fields)
+
+
+def test_a_claim_may_fail_inside_its_limits_and_hold_on_their_edge():
+    assert not claim(holds=False, limits=(1.0, 2.0)).holds  # the bound asked for something else as well
+    assert claim(2.0, limits=(1.0, 2.0)).holds
+    assert claim(-math.inf, limits=(-math.inf, 0.0)).holds
 
 
 @pytest.mark.parametrize("measured", [3, np.float32(3), np.float64(3), np.int64(3)])
