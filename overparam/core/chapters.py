@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import importlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,8 @@ PART_ORDER = (
     "physics",
     "numerics",
 )
+#: Modules of ``core`` that chapters import and that no number depends on.
+WITHOUT_NUMBERS = frozenset({"chapters", "figures", "progress"})
 PROTOCOL = ("PAPER", "Config", "FULL", "Result", "run", "claims", "plot")
 
 
@@ -87,9 +90,23 @@ class Chapter:
         return module
 
     def digest(self) -> str:
-        """A hash of the chapter's own source and of ``core``: results of another digest are of other code."""
-        sources = [*_sources(self.part, self.slug), *sorted((PACKAGE / "core").glob("*.py"))]
-        return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:16]
+        """A hash of the chapter's own source: results of another digest are of another version of the chapter."""
+        return _hash(_sources(self.part, self.slug))
+
+    def core_digest(self) -> str:
+        """A hash of the modules of ``core`` that can change a result of the chapter.
+
+        These are the modules that it imports, directly or through each other, without those of
+        :data:`WITHOUT_NUMBERS`.
+        """
+        found: set[Path] = set()
+        waiting = _sources(self.part, self.slug)
+        while waiting:
+            modules = {PACKAGE / "core" / f"{name}.py" for name in _imported_from_core(waiting.pop().read_text())}
+            new = {path for path in modules - found if path.exists()}
+            found |= new
+            waiting += new
+        return _hash(sorted(found))
 
 
 class UnknownChapterError(LookupError):
@@ -130,9 +147,10 @@ def chapters() -> tuple[Chapter, ...]:
     return tuple(chapter for part in parts() for chapter in _chapters_of(part))
 
 
-def part_digest(part: str) -> str:
-    """A hash of the sources of all chapters of a part and of ``core``: of what the part's page may show."""
-    return hashlib.sha256("".join(c.digest() for c in chapters() if c.part == part).encode()).hexdigest()[:16]
+def page_digest(part: str, slug: str | None = None) -> str:
+    """A hash of what a chapter's page may show: the chapter and all of ``core``; without ``slug``, of a part's page."""
+    slugs = [slug] if slug else [c.slug for c in chapters() if c.part == part]
+    return _hash([*(path for one in slugs for path in _sources(part, one)), *sorted((PACKAGE / "core").glob("*.py"))])
 
 
 def ledger() -> dict[str, Any]:
@@ -166,6 +184,22 @@ def _sources(part: str, slug: str) -> list[Path]:
         return [module]
     folder = PACKAGE / part / slug
     return [folder / "__init__.py", *sorted(p for p in folder.rglob("*.py") if p != folder / "__init__.py")]
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
+@cache
+def _imported_from_core(source: str) -> frozenset[str]:
+    """The modules of ``core`` that a source text names in its imports, wherever in it they stand."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(name.split(".")[2] for name in names if name.startswith("overparam.core.")) - WITHOUT_NUMBERS
 
 
 def _part_title(part: str) -> str:

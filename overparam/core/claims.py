@@ -1,30 +1,23 @@
-"""Claims, their verdict table, and the ledger's records.
+"""Claims, and the table of their verdicts.
 
 A claim is a sentence of a paper that code measures and that can fail. A chapter's ``claims(result)`` returns
-them, a notebook and the command line show them as a :class:`VerdictTable`, and ``overparam verify`` keeps one
-:class:`Record` for each finished (chapter, seed), from which :func:`summarize` makes the book's ledger.
+them, a notebook and the command line show them as a :class:`VerdictTable`, and ``overparam verify`` keeps them in
+a :class:`~overparam.core.records.Record` for each finished (chapter, seed).
 """
 
 from __future__ import annotations
 
 import html
 import math
-import os
-import secrets
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from numbers import Real
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
     from rich.table import Table
 
 HOLDS = "holds"
-FRAGILE = "fragile"
 FAILS = "not reproduced"
 
 
@@ -128,162 +121,3 @@ def _html_row(claim: Claim) -> str:
         f'<td class="{css}"><span aria-hidden="true">{mark}</span> {text["verdict"]}</td>'
         f"<td>{claim.measured:.3g}</td><td>{text['bound']}</td><td>{text['source']}</td></tr>"
     )
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one finished run of one chapter with one seed measured, and what it took.
-
-    ``config`` is the configuration as plain data, ``digest`` the hash of the code that ran
-    (:meth:`overparam.core.chapters.Chapter.digest`), ``peak_memory`` in bytes.
-    """
-
-    chapter: str
-    seed: int
-    claims: tuple[Claim, ...]
-    config: dict[str, Any]
-    digest: str
-    versions: dict[str, str]
-    device: str
-    cpu_seconds: float
-    peak_memory: int
-
-    def to_json(self) -> bytes:
-        """The record as JSON; what JSON lacks, such as NaN, infinities and a dtype, is written as a string."""
-        from pydantic_core import to_json
-
-        return to_json(self, indent=1, inf_nan_mode="strings", serialize_unknown=True)
-
-
-class BrokenRecordError(ValueError):
-    """A record's file that cannot be read back; the message names the file and says why."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"broken record {path}: {reason}")
-        self.path = path
-
-
-@cache
-def _adapter() -> TypeAdapter[Record]:
-    # Imported here: pydantic costs a tenth of a second that `overparam --help` need not pay.
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Record)
-
-
-def record_path(directory: Path, chapter: str, seed: int) -> Path:
-    """Where the record of ``chapter`` ("part/slug") and ``seed`` stands below ``directory``."""
-    return Path(directory) / chapter / f"seed-{seed}.json"
-
-
-def write_record(directory: Path, record: Record) -> Path:
-    """Write a record atomically: a reader, or a crash, sees the old file or the new one, never half of one.
-
-    Raises
-    ------
-    BrokenRecordError
-        If a broken file stands in the place; it may be somebody's only copy and is left as it is.
-    """
-    path = record_path(directory, record.chapter, record.seed)
-    if path.exists():
-        read_record(path)
-    write_atomically(path, record.to_json())
-    return path
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` in one step, through a temporary file beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def read_record(path: Path) -> Record:
-    """Read one record back.
-
-    Raises
-    ------
-    BrokenRecordError
-        If the file is not a record, or is the record of another chapter or seed than its path says.
-    """
-    from pydantic import ValidationError
-
-    try:
-        record = _adapter().validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "file"
-        raise BrokenRecordError(path, f"{place}: {first['msg']}") from None
-    except (OSError, TypeError) as error:
-        raise BrokenRecordError(path, str(error)) from None
-    own_name = record_path(Path(), record.chapter, record.seed)
-    if Path(*path.parts[-3:]) != own_name:
-        raise BrokenRecordError(path, f"holds the record of {own_name}")
-    return record
-
-
-def read_records(directory: Path) -> tuple[list[Record], list[BrokenRecordError]]:
-    """All records below ``directory``, by chapter and seed, and the files that are broken."""
-    records: list[Record] = []
-    broken: list[BrokenRecordError] = []
-    for path in sorted(Path(directory).glob("*/*/seed-*.json")):
-        try:
-            records.append(read_record(path))
-        except BrokenRecordError as error:
-            broken.append(error)
-    return sorted(records, key=lambda r: (r.chapter, r.seed)), broken
-
-
-def summarize(records: Iterable[Record]) -> dict[str, Any]:
-    """The ledger: for each chapter its cost, for each claim its pass rate and the spread of what was measured.
-
-    Returns
-    -------
-    Plain data, as ``book/ledger.json`` holds it: ``chapters`` maps "part/slug" to ``seeds``, ``versions``,
-    ``device``, ``cpu_seconds`` (median), ``peak_memory`` (largest, bytes) and ``claims``, a list of ``id``,
-    ``statement``, ``bound``, ``source``, ``passed`` (of the seeds), ``verdict`` and ``measured`` (lowest, median,
-    highest; the seeds that measured NaN, and so failed, are left out of it unless all did). A claim *holds* if it
-    held with every seed, is *fragile* if it held with at least half of them, and else *not reproduced*.
-    """
-    by_chapter: dict[str, list[Record]] = {}
-    for record in records:
-        by_chapter.setdefault(record.chapter, []).append(record)
-    return {"chapters": {name: _chapter_row(group) for name, group in sorted(by_chapter.items())}}
-
-
-def _chapter_row(records: list[Record]) -> dict[str, Any]:
-    by_claim: dict[str, list[Claim]] = {}
-    for record in records:
-        for claim in record.claims:
-            by_claim.setdefault(claim.id, []).append(claim)
-    return {
-        "seeds": sorted(r.seed for r in records),
-        "digest": records[-1].digest,
-        "versions": records[-1].versions,
-        "device": records[-1].device,
-        "cpu_seconds": round(statistics.median(r.cpu_seconds for r in records), 2),
-        "peak_memory": max(r.peak_memory for r in records),
-        "claims": [_claim_row(group) for group in by_claim.values()],
-    }
-
-
-def _claim_row(claims: list[Claim]) -> dict[str, Any]:
-    passed = sum(c.holds for c in claims)
-    measured = [c.measured for c in claims if not math.isnan(c.measured)] or [math.nan]
-    return {
-        "id": claims[0].id,
-        "statement": claims[0].statement,
-        "bound": claims[0].bound,
-        "source": claims[0].source,
-        "passed": passed,
-        "verdict": HOLDS if passed == len(claims) else FRAGILE if 2 * passed >= len(claims) else FAILS,
-        "measured": [min(measured), statistics.median(measured), max(measured)],
-    }
