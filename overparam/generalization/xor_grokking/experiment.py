@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -245,6 +246,7 @@ def claims(result: Result) -> list[Claim]:
             "After one step every training label is fitted, flipped ones included, and test accuracy is near 1/2",
             measured=at_one,
             holds=at_one < 0.15 and _fitted(relu.train),
+            limits=(-math.inf, 0.15),
             bound="test accuracy within 0.15 of 1/2 at step 1; training accuracy 1 from then on",
             source="main theorem, overfitting and error near 1/2 at t = 1",
         ),
@@ -253,6 +255,7 @@ def claims(result: Result) -> list[Claim]:
             "Later, test accuracy on clean labels is near-optimal while every flipped label stays fitted",
             measured=last,
             holds=last > 0.95 and _fitted(relu.flipped),
+            limits=(0.95, math.inf),
             bound="last test accuracy above 0.95; flipped labels all fitted from step 1 on",
             source="main theorem, vanishing test error up to t = √n",
         ),
@@ -261,6 +264,7 @@ def claims(result: Result) -> list[Claim]:
             "After one step the network is the linear function ⟨x, Σ yᵢxᵢ⟩, and at the end it is not",
             measured=straight,
             holds=straight > 0.88 and bent < 0.5,
+            limits=(0.88, math.inf),
             bound="correlation on test points above 0.88 at step 1, below 0.5 at the end",
             source="mechanism: a linear classifier after one step",
         ),
@@ -269,6 +273,7 @@ def claims(result: Result) -> list[Claim]:
             "The neurons, indifferent after one step, turn to the means of their own class",
             measured=turned,
             holds=turned > 10 and even,
+            limits=(10.0, math.inf),
             bound="own over other alignment within e^0.3 of 1 at step 1, above 10 at the end",
             source="mechanism: features learnt later",
         ),
@@ -277,6 +282,7 @@ def claims(result: Result) -> list[Claim]:
             "A linear network fits the labels and never generalizes",
             measured=linear,
             holds=linear < 0.62 and _fitted(result.linear.train),
+            limits=(-math.inf, 0.62),
             bound="test accuracy below 0.62 from step 1 on; training accuracy 1",
             source="XOR is not linearly separable",
         ),
@@ -285,6 +291,7 @@ def claims(result: Result) -> list[Claim]:
             "The same network from a large start fits the labels and does not grok",
             measured=lazy,
             holds=lazy < 0.8 and _fitted(result.lazy.train),
+            limits=(-math.inf, 0.8),
             bound="mean last test accuracy below 0.8; training accuracy 1",
             source="the theorem asks for a vanishing start; our control",
         ),
@@ -293,6 +300,7 @@ def claims(result: Result) -> list[Claim]:
             "Where |μ|² is far below √p, overfitting stays harmful",
             measured=weak,
             holds=weak < 0.62 and _fitted(result.weak.train),
+            limits=(-math.inf, 0.62),
             bound="test accuracy below 0.62 from step 1 on; training accuracy 1",
             source="the theorem's assumption on |μ|²; our control",
         ),
@@ -301,6 +309,7 @@ def claims(result: Result) -> list[Claim]:
             "Where p is far below n|μ|², one step cannot store the noise",
             measured=low,
             holds=low < 0.95,
+            limits=(-math.inf, 0.95),
             bound="training accuracy below 0.95 at step 1",
             source="the theorem's assumption on p; our control",
         ),
