@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -238,6 +239,7 @@ def claims(result: Result) -> list[Claim]:
             "The ranking of the network trained as it is gets worse as the ratio of imbalance grows",
             measured=harm,
             holds=harm >= 0.02 and falling,
+            limits=(0.02, math.inf),
             bound="AUC at least 0.02 lower at the compared ratio, and strictly falling over the ratios",
             source="Section 4.1, Figures 3 and 4; ImageNet: 99.4, 96.3, 90.7",
         ),
@@ -246,6 +248,7 @@ def claims(result: Result) -> list[Claim]:
             "Oversampling to full balance lifts the ranking",
             measured=helps,
             holds=helps >= 0.015,
+            limits=(0.015, math.inf),
             bound="AUC at least 0.015 above the baseline",
             source="Section 4.1, Figure 3 (MNIST and CIFAR-10)",
         ),
@@ -254,6 +257,7 @@ def claims(result: Result) -> list[Claim]:
             "It beats undersampling and two-phase training from undersampling",
             measured=dominates,
             holds=dominates >= 0.005,
+            limits=(0.005, math.inf),
             bound="AUC at least 0.005 above the better of the two",
             source="Section 4.1, Figures 3 and 4",
         ),
@@ -262,6 +266,7 @@ def claims(result: Result) -> list[Claim]:
             "Dividing by the prior repairs the accuracy of the unbalanced network and leaves its ranking alone",
             measured=repaired,
             holds=repaired >= 0.05 and moved <= 1e-4,
+            limits=(0.05, math.inf),
             bound="accuracy at least 0.05 higher, no AUC moved by more than 1e-4",
             source="Section 4.4, Figure 6",
         ),
@@ -270,6 +275,7 @@ def claims(result: Result) -> list[Claim]:
             "Oversampling should remove the imbalance altogether",
             measured=completely,
             holds=completely >= 0,
+            limits=(0, math.inf),
             bound="AUC at full level at least that at the partial level",
             source="Section 4.5, Figure 7a",
         ),
@@ -278,6 +284,7 @@ def claims(result: Result) -> list[Claim]:
             "With oversampling the ranking does not decay along training, however often a rare image is repeated",
             measured=decay,
             holds=decay <= 0.01,
+            limits=(-math.inf, 0.01),
             bound="best minus final AUC at most 0.01",
             source="Section 4.6, Figure 8",
         ),
@@ -286,6 +293,7 @@ def claims(result: Result) -> list[Claim]:
             "Tuning the last layer on the unbalanced data gives back what balance had won",
             measured=given_back,
             holds=given_back >= 0.005 and kept >= -0.001,
+            limits=(0.005, math.inf),
             bound="accuracy at least 0.005 below undersampling, AUC at most 0.001 above oversampling",
             source="Section 4.1: between the baseline and the sampling it starts from",
         ),

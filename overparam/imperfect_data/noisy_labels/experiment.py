@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -162,6 +163,7 @@ def claims(result: Result) -> list[Claim]:
             "The plain network fits nearly all of the noisy labels and loses accuracy that it had",
             measured=lost,
             holds=lost >= 0.1 and fitted >= 0.97,
+            limits=(0.1, math.inf),
             bound="peak minus final accuracy at least 0.1, noisy labels fitted at least 0.97",
             source="networks memorize noisy labels; CIFAR-10 baseline checkpoint: 84.3 % against 89.1 %",
         ),
@@ -170,6 +172,7 @@ def claims(result: Result) -> list[Claim]:
             "Both compressions, Dropout and Nested Dropout, end above the plain network",
             measured=resists,
             holds=resists >= 0.05,
+            limits=(0.05, math.inf),
             bound="lower of the two at least 0.05 above",
             source="stage 1; ANIMAL-10N: 81.3 % and 81.3 % against 79.4 %",
         ),
@@ -178,6 +181,7 @@ def claims(result: Result) -> list[Claim]:
             "A few nested features do the whole job, and the plain network's first ones do not",
             measured=ordered,
             holds=ordered >= -0.01 and unordered >= 0.2,
+            limits=(-0.01, math.inf),
             bound=f"first {result.config.k_probe}: nested loses at most 0.01, plain at least 0.2",
             source="Nested Dropout orders features; CIFAR-10 checkpoints use 9 and 10 of 512",
         ),
@@ -186,6 +190,7 @@ def claims(result: Result) -> list[Claim]:
             "Fine-tuning with Co-teaching lifts the nested networks",
             measured=boost,
             holds=boost >= 0.05,
+            limits=(0.05, math.inf),
             bound="accuracy rises by at least 0.05",
             source="stage 2; Clothing1M: 73.1 % to 74.9 %",
         ),
@@ -194,6 +199,7 @@ def claims(result: Result) -> list[Claim]:
             "Co-teaching from compressed networks ends above Co-teaching from plain ones",
             measured=helps,
             holds=helps >= 0.02,
+            limits=(0.02, math.inf),
             bound="lower of the two at least 0.02 above",
             source="stage 2; CIFAR-10 checkpoints: 92.2 % from both compressions",
         ),
@@ -202,6 +208,7 @@ def claims(result: Result) -> list[Claim]:
             "What peers hand each other is mostly labelled right",
             measured=clean,
             holds=clean >= 0.88,
+            limits=(0.88, math.inf),
             bound="right labels in the last epoch's selections at least 0.88",
             source="small-loss selection, Han et al. (2018)",
         ),
@@ -210,6 +217,7 @@ def claims(result: Result) -> list[Claim]:
             "The squared loss under masks is bias² + variance: over all prefixes, and over sampled Dropout masks",
             measured=result.nested_gap,
             holds=result.nested_gap <= 1e-9 and result.dropout_gap <= 0.02,
+            limits=(-math.inf, 1e-9),
             bound="relative gap at most 1e-9 to all prefixes, 0.02 to 400 sampled masks",
             source="bias-variance decomposition of the objective under compression",
         ),
