@@ -9,7 +9,7 @@ import pytest
 from nbval.plugin import IPyNbCell
 
 from overparam import book
-from overparam.core.claims import write_atomically
+from overparam.core.records import write_atomically
 
 SOURCE = Path(__file__).resolve().parent
 

@@ -33,14 +33,16 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 from overparam import __version__
 from overparam.core import chapters
 from overparam.core.chapters import Chapter
-from overparam.core.claims import FAILS, FRAGILE, HOLDS, write_atomically
+from overparam.core.claims import FAILS
 from overparam.core.environment import ONE_THREAD, QUIET
+from overparam.core.ledger import FRAGILE, REPRODUCED
+from overparam.core.records import write_atomically
 
 log = logging.getLogger(__name__)
 MYST_NOTEBOOK = {"name": "myst_nb_md", "type": "plugin"}
 CHECKED = "nbval-check-output"
 #: A verdict's class in the style sheet, and its mark.
-SHOWN = {HOLDS: ("holds", "✓"), FRAGILE: ("fragile", "~"), FAILS: ("fails", "✗")}
+SHOWN = {REPRODUCED: ("holds", "✓"), FRAGILE: ("fragile", "~"), FAILS: ("fails", "✗")}
 
 
 # --- Execution --------------------------------------------------------------------------------------------------
@@ -48,8 +50,8 @@ SHOWN = {HOLDS: ("holds", "✓"), FRAGILE: ("fragile", "~"), FAILS: ("fails", "�
 
 def notebooks(source: Path) -> dict[str, str]:
     """The executable pages below ``source`` by name, with a digest of the code each runs: chapters and parts' pages."""
-    pages = {chapter.name: chapter.digest() for chapter in chapters.chapters()}
-    pages |= {f"{part}/index": chapters.part_digest(part) for part in chapters.parts()}
+    pages = {chapter.name: chapters.page_digest(chapter.part, chapter.slug) for chapter in chapters.chapters()}
+    pages |= {f"{part}/index": chapters.page_digest(part) for part in chapters.parts()}
     return {name: digest for name, digest in pages.items() if _is_notebook(source / f"{name}.md")}
 
 
@@ -230,12 +232,12 @@ def _heading(chapter: Chapter) -> str:
 
 
 def _badge(row: dict[str, Any] | None) -> str:
-    """How many of a chapter's claims held for every seed of the ledger."""
+    """How many of a chapter's claims the ledger counts as reproduced."""
     if row is None:
         return "{bdg-warning}`not in the ledger yet`"
     verdicts = [claim["verdict"] for claim in row["claims"]]
     color = "danger" if FAILS in verdicts else "warning" if FRAGILE in verdicts else "success"
-    return f"{{bdg-{color}}}`{verdicts.count(HOLDS)} of {len(verdicts)} claims hold`"
+    return f"{{bdg-{color}}}`{verdicts.count(REPRODUCED)} of {len(verdicts)} claims reproduced`"
 
 
 class ChapterModules(SphinxDirective):

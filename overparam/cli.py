@@ -8,6 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
@@ -15,13 +18,14 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from overparam import __version__
+from overparam import __version__, verification
 from overparam.core import chapters
+from overparam.core import verify as engine
 from overparam.core.chapters import Chapter
-from overparam.core.claims import FRAGILE, HOLDS, VerdictTable, summarize, write_atomically
+from overparam.core.claims import VerdictTable
+from overparam.core.records import Record, read_records, updating, write_atomically
 
 app = typer.Typer(
     name="overparam",
@@ -115,7 +119,9 @@ def show(chapter: ChapterName) -> None:
     if row is None:
         out.print("\nThe ledger has no run of it yet.")
     else:
-        table = _table("claim", "held", "median", "bound", "statement", title=f"over {len(row['seeds'])} seeds")
+        table = verification.table(
+            "claim", "held", "median", "bound", "statement", title=f"over {len(row['seeds'])} seeds"
+        )
         for claim in row["claims"]:
             held = f"{claim['passed']}/{len(row['seeds'])}"
             median = f"{float(claim['measured'][1]):.3g}"
@@ -143,13 +149,13 @@ def run(
     if directory is not None:
         _make_writable(directory)
     module = found.load()
-    from overparam.core import compute, datasets, figures, verify
+    from overparam.core import compute, datasets, figures
 
     config = _configure(module, full, seed, settings or [])
     # At reader scale one thread: the numbers then do not depend on the machine's cores.
     compute.use_threads(os.cpu_count() or 1 if full else 1)
     try:
-        result, record = verify.measure(found, config, device=device, progress=sys.stderr.isatty())
+        result, record = engine.measure(found, config, device=device, progress=sys.stderr.isatty())
     except (compute.DeviceError, datasets.MissingExtraError) as error:
         _fail(str(error))
     out.print(VerdictTable(record.claims))
@@ -172,45 +178,102 @@ def verify(
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write, or update, the summary that the book's ledger shows.")
     ] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS|local", help="Run on the Dask cluster of this scheduler.")
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Run nothing: what the records, or else the committed ledger, say.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Lines of JSON for machines, one as each run ends.")] = False,
 ) -> None:
     """Run chapters over seeds in worker processes, keeping every finished record; exit status 1 if a claim fails."""
     # One chapter named twice, "slug" and "part/slug", is measured once.
     wanted = list(dict.fromkeys(map(_chapter, names))) if names else list(chapters.chapters())
+    if report:
+        _report(wanted, records, as_json)
+        raise typer.Exit
     _make_writable(records)
-    kept: dict[str, Any] = {}
     if export is not None:
         if export.is_dir():
             _fail(f"cannot write {export}: it is a directory")
         _make_writable(export.parent)
-        kept = _exported(export)
-    from overparam.core import verify as engine
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        bar = progress.add_task("chapters × seeds", total=len(wanted) * seeds)
-        outcome = engine.verify(
-            wanted,
-            range(seeds),
-            records,
-            jobs=jobs or os.cpu_count() or 1,
-            on_task=lambda _: progress.advance(bar),
-        )
-    summary = summarize(outcome.records)
-    _print_summary(summary)
-    out.print(f"{len(outcome.records)} records, {outcome.measured - len(outcome.failed)} of them measured now")
+        _exported(export)
+    outcome = _verify(wanted, range(seeds), records, jobs or os.cpu_count() or 1, dask, as_json)
+    summary = _plain(_summary(outcome.records))
+    complete = not (outcome.broken or outcome.failed)
+    if as_json:
+        counts = {"records": len(outcome.records), "measured": outcome.measured, "complete": complete}
+        verification.print_json(event="summary", **counts, **summary)
+    else:
+        for name, row in summary["chapters"].items():
+            out.print(verification.claims_table(name, row))
+        if verification.too_few(summary["chapters"]):
+            out.print(f"{verification.UNDECIDED} held with every seed, but these are too few to say reproduced")
+        for reason, count in Counter(outcome.outdated.values()).items():
+            out.print(f"{count} records were of {reason} and had to be made anew")
+        out.print(f"{len(outcome.records)} records, {outcome.measured} of them measured now")
     for error in outcome.broken:
         print(f"overparam: {error}; move it away to measure this seed again", file=sys.stderr)
     for task, error in outcome.failed.items():
         print(f"overparam: {task.chapter} with seed {task.seed} failed: {error}", file=sys.stderr)
-    incomplete = bool(outcome.broken or outcome.failed)
-    if export is not None and not incomplete:
-        # Rows of chapters that this call did not measure stay as they are.
-        rows = {**kept, **summary["chapters"]}
-        content = json.dumps({"chapters": _plain(dict(sorted(rows.items())))}, indent=1)
-        write_atomically(export, f"{content}\n".encode())
-        out.print(f"wrote {escape(str(export))}", soft_wrap=True)
+    if export is not None and complete:
+        _export(summary["chapters"], export)
+        if not as_json:
+            out.print(f"wrote {escape(str(export))}", soft_wrap=True)
     held = all(claim.holds for record in outcome.records for claim in record.claims)
-    raise typer.Exit(0 if held and not incomplete else 1)
+    raise typer.Exit(0 if held and complete else 1)
+
+
+def _verify(
+    wanted: list[Chapter], seeds: range, records: Path, jobs: int, dask: str | None, as_json: bool
+) -> engine.Verification:
+    """Measure what is missing, and show how it goes."""
+    from overparam.core.datasets import MissingExtraError
+
+    tally = verification.Tally(engine.tasks(wanted, seeds, records), engine.expected_cpu_seconds())
+    if as_json:
+        shown = verification.lines(tally)
+    elif verification.watched():
+        shown = verification.live(tally, Console(stderr=True))
+    else:
+        shown = verification.silence(tally)
+    try:
+        with nullcontext() if dask is None else engine.dask_executor(dask, jobs) as executor, shown as tell:
+            return engine.verify(wanted, seeds, records, executor=executor, jobs=jobs, on_task=tell)
+    except MissingExtraError as error:
+        _fail(str(error))
+    except engine.NoClusterError as error:
+        _fail(str(error))
+
+
+def _summary(records: Iterable[Record]) -> dict[str, Any]:
+    from overparam.core.ledger import summarize
+
+    return summarize(records)
+
+
+def _report(wanted: list[Chapter], directory: Path, as_json: bool) -> None:
+    """Print what is known about the chapters without running any."""
+    found, broken = read_records(directory)
+    names = {chapter.name for chapter in wanted}
+    rows = _plain(_summary(found))["chapters"] if found else chapters.ledger()
+    rows = {name: row for name, row in rows.items() if name in names}
+    for error in broken:
+        print(f"overparam: {error}", file=sys.stderr)
+    if not rows:
+        _fail(f"nothing to report: {directory} has no records of these chapters, and neither has the ledger")
+    if as_json:
+        verification.print_json(event="report", **verification.totals(rows), rows=rows)
+        return
+    out.print(verification.cost_table(rows))
+    out.print(f"from {'the records in ' + escape(str(directory)) if found else 'the committed ledger'}", soft_wrap=True)
+
+
+def _export(rows: dict[str, Any], path: Path) -> None:
+    """Put the rows into the file; those of other chapters, which this call did not measure, stay as they are."""
+    with updating(path):
+        content = {"chapters": dict(sorted({**_exported(path), **rows}.items()))}
+        write_atomically(path, f"{json.dumps(content, indent=1)}\n".encode())
 
 
 def _exported(path: Path) -> dict[str, Any]:
@@ -223,22 +286,6 @@ def _exported(path: Path) -> dict[str, Any]:
         _fail(f"cannot update {path}: it is no export of verify")
     there = {chapter.name for chapter in chapters.chapters()}
     return {name: row for name, row in rows.items() if name in there}
-
-
-def _print_summary(summary: dict[str, Any]) -> None:
-    for name, row in summary["chapters"].items():
-        table = _table("claim", "held", "lowest", "median", "highest", title=name)
-        for claim in row["claims"]:
-            held, total = claim["passed"], len(row["seeds"])
-            mark = {HOLDS: "[green]✓[/]", FRAGILE: "[yellow]~[/]"}.get(claim["verdict"], "[red]✗[/]")
-            spread = (f"{value:.3g}" for value in claim["measured"])
-            table.add_row(escape(claim["id"]), f"{mark} {held}/{total}", *spread)
-        out.print(table)
-
-
-def _table(first: str, *others: str, title: str | None = None) -> Table:
-    """A table without rules whose first column is never broken: it fits a terminal of 80 columns."""
-    return Table(Column(first, no_wrap=True), *others, title=title, title_justify="left", box=None, pad_edge=False)
 
 
 @book_app.command()

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import overparam
 from overparam import cli
 from overparam.core import chapters, compute, verify
-from overparam.core.claims import read_record, record_path
+from overparam.core.records import read_record, record_path
 from tests import toys
 from tests.conftest import ROOT
 
@@ -113,7 +113,7 @@ def test_a_listing_has_a_row_for_every_chapter_or_those_of_a_part():
 
 
 def test_what_verify_exports_is_what_list_and_show_tell(toy_book, monkeypatch, tmp_path):
-    monkeypatch.setattr(verify, "_in_own_process", in_this_process)
+    monkeypatch.setattr(verify, "_in_own_process", verify._measure_task)
     before = invoke("list").stdout
     assert re.search(r"games +coin +Lee & Ek \(1999\) +introductory +not measured", before)
     assert "The ledger has no run of it yet." in invoke("show", "coin").stdout
@@ -135,10 +135,6 @@ def test_what_verify_exports_is_what_list_and_show_tell(toy_book, monkeypatch, t
     assert "authors' code" not in card
     assert "arxiv" not in invoke("show", "dice").stdout
     assert "authors' code: https://example.org/dice" in invoke("show", "dice").stdout
-
-
-def in_this_process(task):
-    verify._main(task.chapter, str(task.seed), str(task.directory))
 
 
 def claims_of(records, seed):
@@ -320,7 +316,7 @@ def test_a_wrong_request_in_a_process_of_its_own_leaves_no_traceback(toy_book, t
 @pytest.fixture
 def records(toy_book, monkeypatch, tmp_path):
     """Where records go; they are measured in this process, and each run is logged."""
-    monkeypatch.setattr(verify, "_in_own_process", in_this_process)
+    monkeypatch.setattr(verify, "_in_own_process", verify._measure_task)
     monkeypatch.setenv(toys.LOG, str(tmp_path / "log"))
     return tmp_path / "records"
 

@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 from overparam.core import chapters
+from overparam.core.claims import Claim
 from overparam.core.environment import ONE_THREAD
+from overparam.core.records import Record
 
 #: ``overparam`` in a process that Ctrl-C ends, even where the test suite itself runs in a background that ignores it.
 INTERRUPTIBLE = (
@@ -19,8 +21,9 @@ INTERRUPTIBLE = (
     "-c",
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from overparam import cli; cli.main()",
 )
-#: Every run of a toy chapter appends a line to the file that this variable names.
+#: Every run of a toy chapter appends a line to the file that this variable names, and takes as long as this one says.
 LOG = "TOY_LOG"
+SECONDS = "TOY_SECONDS"
 
 CHAPTER = '''"""Tossing a coin.
 
@@ -30,6 +33,7 @@ Toy (1999).
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 
 import torch
@@ -68,14 +72,16 @@ class Result:
 
 def run(config=Config(), *, device=None, progress=True):
     with open(os.environ.get("TOY_LOG", os.devnull), "a") as log:
-        print(config.seed, os.environ["OMP_NUM_THREADS"], torch.get_num_threads(), file=log)
+        print(config.seed, os.environ["OMP_NUM_THREADS"], torch.get_num_threads(), os.getpid(), file=log)
+    time.sleep(float(os.environ.get("TOY_SECONDS", 0)))
     heads = torch.rand(config.tosses, generator=compute.generator(config.seed)) < config.bias
     return Result(config, heads, float("nan"))
 
 
 def claims(result):
     share = float(result.heads.double().mean())
-    return [Claim("fair", "half the tosses", share, 0.4 < share < 0.6, "share in [low, high]", "Theorem 1")]
+    limits = (0.4, 0.6)
+    return [Claim("fair", "half the tosses", share, 0.4 < share < 0.6, "share in [low, high]", "Theorem 1", limits)]
 
 
 def plot(result):
@@ -118,11 +124,23 @@ def run(config, *, device=None, progress=True):
 }
 
 
+def claim(measured=1.5, holds=True, name="slope", bound="slope in [1, 2]", **limits) -> Claim:
+    """A claim that somebody might make."""
+    return Claim(name, "the loss falls like a power", measured, holds, bound, "Theorem 1", **limits)
+
+
+def record(*claims: Claim, seed: int = 0, chapter: str = "part/slug", **changes) -> Record:
+    """A record of claims, of one that holds if none are given."""
+    fields = {"config": {"lr": 0.1}, "digest": "d", "core": "c", "versions": {"torch": "2"}, "device": "cpu"}
+    fields |= {"machine": {"processor": "abacus"}, "cpu_seconds": 1.0, "peak_memory": 100}
+    return Record(chapter, seed, claims or (claim(),), **{**fields, **changes})
+
+
 def tree(folder: Path) -> Path:
     """Write the tree below ``folder``; returns the package's directory."""
     package = folder / "overparam"
     shutil.copytree(chapters.PACKAGE / "core", package / "core", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("__init__.py", "__main__.py", "cli.py"):
+    for name in ("__init__.py", "__main__.py", "cli.py", "verification.py"):
         shutil.copy(chapters.PACKAGE / name, package / name)
     for name, source in SOURCES.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
@@ -139,3 +157,8 @@ def environment(package: Path, **variables: str) -> dict[str, str]:
 def runs(log: Path) -> list[int]:
     """The seeds of the toy runs so far, in the order in which they started."""
     return [int(line.split()[0]) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def workers(log: Path) -> list[int]:
+    """The processes of these runs."""
+    return [int(line.split()[3]) for line in log.read_text().splitlines()] if log.exists() else []

@@ -1,4 +1,7 @@
-"""What a process that we start inherits, and what it runs on: kept apart from torch, which its starter need not import."""
+"""What a process that we start inherits, and what it runs on.
+
+Kept apart from torch, which whoever starts a process need not import.
+"""
 
 from __future__ import annotations
 

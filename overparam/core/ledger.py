@@ -12,8 +12,6 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from overparam.core.claims import FAILS, Claim
 from overparam.core.records import Record
 
@@ -31,10 +29,9 @@ def wilson(passed: int, seeds: int) -> tuple[float, float]:
     ----------
     Wilson, Probable inference, the law of succession, and statistical inference. JASA 22 (1927).
     """
-    from scipy.stats import binomtest
-
-    low, high = binomtest(passed, seeds).proportion_ci(CONFIDENCE, method="wilson")
-    return float(low), float(high)
+    z = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    center, half = passed + z**2 / 2, z * math.sqrt(passed * (seeds - passed) / seeds + z**2 / 4)
+    return max(0.0, (center - half) / (seeds + z**2)), min(1.0, (center + half) / (seeds + z**2))
 
 
 def verdict(passed: int, seeds: int) -> str:
@@ -131,9 +128,9 @@ def _quartiles(values: Sequence[float]) -> tuple[float, ...]:
     """Lowest, first quartile, median, third quartile and highest, of which some may be infinite; NaN without values."""
     if not values:
         return (math.nan,) * 5
-    with np.errstate(invalid="ignore"):  # between infinities
-        first, third = np.quantile(values, (0.25, 0.75))
-    return min(values), float(first), statistics.median(values), float(third), max(values)
+    at_least_two = values if len(values) > 1 else [*values, *values]
+    first, _, third = statistics.quantiles(at_least_two, n=4, method="inclusive")
+    return min(values), first, statistics.median(values), third, max(values)
 
 
 def _rounded(value: float) -> float:

@@ -12,11 +12,13 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from importlib.metadata import version
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -40,7 +42,8 @@ from overparam.core.sweeps import SweepError, sweep
 #: How a task ended: its record was there, was measured now, is being measured by somebody else.
 KEPT, MEASURED, TAKEN = "kept", "measured", "taken"
 #: What the server imports once, of which every process that measures is a copy. Not our own modules: they may change.
-PRELOADED = ("torch", "scipy.optimize", "scipy.stats", "sklearn.datasets", "matplotlib.figure", "tqdm.auto", "pydantic")
+PRELOADED = ("torch", "matplotlib.figure", "scipy.optimize", "scipy.stats", "sklearn.datasets")
+_STARTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,10 @@ class Task:
     def path(self) -> Path:
         """Where its record stands."""
         return record_path(self.directory, self.chapter, self.seed)
+
+
+class NoClusterError(OSError):
+    """No Dask scheduler answers at the address."""
 
 
 @dataclass
@@ -148,11 +155,11 @@ def verify(
         Called with each task as it ends and with how it did, kept ones first: :data:`KEPT`, :data:`MEASURED`, or
         the exception.
     """
-    seeds = list(seeds)
+    names = list(names)
     wanted = {chapter.name: (chapter.digest(), chapter.core_digest()) for chapter in names}
-    tasks = [Task(name, seed, Path(directory).resolve()) for name in wanted for seed in seeds]
-    outcome, missing = Verification(), []
-    for task in tasks:
+    asked, missing = tasks(names, seeds, directory), []
+    outcome = Verification()
+    for task in asked:
         try:
             reason = _outdated(task)
         except BrokenRecordError as error:
@@ -168,14 +175,20 @@ def verify(
     # The dearest first: the cheap ones then fill the gaps at the end.
     costs = expected_cpu_seconds()
     missing.sort(key=lambda task: -costs(task.chapter))
-    with _at_work(executor, jobs) as pool:
+    with nullcontext(executor) if executor else ThreadPoolExecutor(jobs) as pool:
         ended = _carry_out(missing, pool, on_task)
         taken = [replace(task, wait=True) for task in missing if ended[task] == TAKEN]
         ended |= {replace(task, wait=False): how for task, how in _carry_out(taken, pool, on_task).items()}
     outcome.measured = sum(how == MEASURED for how in ended.values())
     outcome.failed = {task: how for task, how in ended.items() if isinstance(how, Exception)}
-    _collect(outcome, tasks, wanted)
+    _collect(outcome, asked, wanted)
     return outcome
+
+
+def tasks(names: Iterable[chapters.Chapter], seeds: Iterable[int], directory: Path) -> list[Task]:
+    """Every chapter with every seed."""
+    seeds = list(seeds)
+    return [Task(chapter.name, seed, Path(directory).resolve()) for chapter in names for seed in seeds]
 
 
 def expected_cpu_seconds() -> Callable[[str], float]:
@@ -200,25 +213,25 @@ def _outdated(task: Task) -> str | None:
 
 
 def _carry_out(
-    tasks: list[Task], executor: Executor, on_task: Callable[[Task, str | Exception], None]
+    asked: list[Task], executor: Executor, on_task: Callable[[Task, str | Exception], None]
 ) -> dict[Task, str | Exception]:
     """How each task ended."""
 
     def tell(index: int, how: str | Exception) -> None:
         if how != TAKEN:
-            on_task(replace(tasks[index], wait=False), how)
+            on_task(replace(asked[index], wait=False), how)
 
     try:
-        results = sweep(_in_own_process, tasks, executor=executor, on_result=tell)
+        results = sweep(_in_own_process, asked, executor=executor, on_result=tell)
     except SweepError as error:
         results = error.results
-    return dict(zip(tasks, results, strict=True))
+    return dict(zip(asked, results, strict=True))
 
 
-def _collect(outcome: Verification, tasks: list[Task], wanted: dict[str, tuple[str, str]]) -> None:
+def _collect(outcome: Verification, asked: list[Task], wanted: dict[str, tuple[str, str]]) -> None:
     """Read the records that are there now; one that should be there and is not, or is of other code, is a failure."""
     broken = {error.path for error in outcome.broken}
-    for task in tasks:
+    for task in asked:
         if task in outcome.failed or task.path in broken:
             continue
         try:
@@ -233,9 +246,9 @@ def _collect(outcome: Verification, tasks: list[Task], wanted: dict[str, tuple[s
     outcome.records.sort(key=lambda r: (r.chapter, r.seed))
 
 
-def under_way(tasks: Iterable[Task]) -> list[Task]:
+def under_way(asked: Iterable[Task]) -> list[Task]:
     """Those of the tasks that some process is measuring, or was killed at."""
-    return [task for task in tasks if begun_path(task.directory, task.chapter, task.seed).exists()]
+    return [task for task in asked if begun_path(task.directory, task.chapter, task.seed).exists()]
 
 
 # --- Where it runs ----------------------------------------------------------------------------------------------
@@ -249,7 +262,7 @@ def dask_executor(address: str, jobs: int) -> Iterator[Executor]:
     ------
     MissingExtraError
         If the extra ``cluster`` is not installed.
-    OSError
+    NoClusterError
         If no scheduler answers.
     """
     try:
@@ -259,7 +272,11 @@ def dask_executor(address: str, jobs: int) -> Iterator[Executor]:
 
         raise MissingExtraError("distributed", "cluster") from None
     if address != "local":
-        with Client(address, timeout=10) as client:
+        try:
+            client = Client(address, timeout=10)
+        except (OSError, ValueError) as error:
+            raise NoClusterError(f"no Dask scheduler answers at {address!r}: {error}") from None
+        with client:
             yield client.get_executor()
         return
     cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
@@ -267,32 +284,23 @@ def dask_executor(address: str, jobs: int) -> Iterator[Executor]:
         yield client.get_executor()
 
 
-@contextmanager
-def _at_work(executor: Executor | None, jobs: int) -> Iterator[Executor]:
-    """The executor, or else threads of this process that each start one process at a time."""
-    if executor is not None:
-        yield executor
-        return
-    _start_server()
-    with ThreadPoolExecutor(jobs) as pool:
-        yield pool
-
-
 def _processes() -> Any:
-    """How to start a process: as a copy of a server that has torch loaded, where there are such servers."""
-    served = "forkserver" in multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context("forkserver" if served else "spawn")
+    """How to start a process; threads that ask at once must not start two servers."""
+    with _STARTING:
+        return _context()
 
 
-def _start_server() -> None:
-    """Start the server with one thread for numpy's BLAS, which reads that when it is imported."""
-    context = _processes()
-    if context.get_start_method() != "forkserver":
-        return
+@cache
+def _context() -> Any:
+    """As a copy of a server that has torch loaded, where there are such servers."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    # One thread for numpy's BLAS, which reads that when it is imported.
     before = {name: os.environ.get(name) for name in ONE_THREAD}
     os.environ.update(ONE_THREAD)
     try:
-        context.set_forkserver_preload(list(PRELOADED))
         forkserver.ensure_running()
     finally:
         for name, value in before.items():
@@ -300,11 +308,12 @@ def _start_server() -> None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+    return context
 
 
 def _in_own_process(task: Task) -> str:
     """Measure in a process of its own: its peak memory is the chapter's, and a crash is the chapter's alone."""
-    if multiprocessing.current_process().daemon:  # a worker of Dask's, which may have no such children
+    if multiprocessing.parent_process() is not None:  # in a pool's or a Dask worker, which may have no such children
         return _in_own_interpreter(task)
     context = _processes()
     ours, theirs = context.Pipe(duplex=False)
@@ -334,10 +343,8 @@ def _work(task: Task, answer: Connection) -> None:
         report = _measure_task(task), ""
     except Exception as error:
         report = None, _said(error)
-    try:
+    with suppress(BrokenPipeError):
         answer.send(report)
-    except BrokenPipeError:
-        pass
 
 
 def _said(error: Exception) -> str:

@@ -144,23 +144,67 @@ def test_a_digest_changes_with_the_chapters_own_source_alone(toy_book):
     assert digests() == [coin, dice]
 
 
-@pytest.mark.parametrize(
-    ("file", "changed"),
-    [("games/dice/throws.py", [False, True]), ("games/dice/more.py", [False, True]), ("core/fits.py", [True, True])],
-)
-def test_a_digest_covers_every_file_of_a_package_and_the_core(toy_book, file, changed):
-    before = digests()
+@pytest.mark.parametrize("file", ["games/dice/throws.py", "games/dice/more.py"])
+def test_a_digest_covers_every_file_of_a_package(toy_book, file):
+    coin, dice = digests()
     with (toy_book / file).open("a") as source:
         source.write("# a change\n")
-    assert [old != new for old, new in zip(before, digests(), strict=True)] == changed
+    same_coin, new_dice = digests()
+    assert same_coin == coin
+    assert new_dice != dice
 
 
-def test_a_parts_digest_covers_its_chapters_and_no_other_file(toy_book):
-    before = chapters.part_digest("games")
+@pytest.mark.parametrize(
+    ("module", "changed"),
+    [
+        ("compute", True),  # which the coin imports
+        ("environment", True),  # which compute imports
+        ("claims", True),
+        ("fits", False),  # which the coin does not need
+        ("figures", False),  # which it needs, but not for its numbers
+        ("chapters", False),
+    ],
+)
+def test_the_digest_of_core_covers_the_modules_that_the_chapters_numbers_come_from(toy_book, module, changed):
+    coin, dice = (chapters.find(name) for name in ("coin", "dice"))
+    before = coin.digest(), coin.core_digest(), dice.core_digest()
+    with (toy_book / "core" / f"{module}.py").open("a") as source:
+        source.write("# a change\n")
+    assert coin.digest() == before[0]
+    assert (coin.core_digest() != before[1]) is changed
+    assert dice.core_digest() == before[2]  # it imports nothing of core but its paper's type
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from overparam.core import compute, fits as f",
+        "import overparam.core.fits",
+        "import torch, overparam.core.fits as fits",
+        "from overparam.core.fits import loglog_slope",
+        "def late():\n    from overparam.core import fits",
+    ],
+)
+def test_every_way_to_import_from_core_counts(toy_book, statement):
+    coin = chapters.find("coin")
+    with (toy_book / "games" / "coin.py").open("a") as source:
+        source.write(f"{statement}\n")
+    before = coin.core_digest()
+    with (toy_book / "core" / "fits.py").open("a") as source:
+        source.write("# a change\n")
+    assert coin.core_digest() != before
+
+
+def test_a_pages_digest_covers_its_chapters_all_of_core_and_no_other_file(toy_book):
+    before = chapters.page_digest("games"), chapters.page_digest("games", "coin")
     (toy_book / "games" / "helpers.py").write_text("# other\n")
-    assert chapters.part_digest("games") == before
-    (toy_book / "games" / "coin.py").write_text(toys.CHAPTER + "# longer\n")
-    assert chapters.part_digest("games") != before
+    assert (chapters.page_digest("games"), chapters.page_digest("games", "coin")) == before
+    (toy_book / "games" / "dice" / "throws.py").write_text("# other\n")
+    assert chapters.page_digest("games") != before[0]
+    assert chapters.page_digest("games", "coin") == before[1]
+    with (toy_book / "core" / "figures.py").open("a") as source:
+        source.write("# a change\n")
+    assert chapters.page_digest("games", "coin") != before[1]
 
 
 def test_a_parts_page_is_a_notebook_once_it_computes(toy_book, tmp_path):
@@ -169,7 +213,7 @@ def test_a_parts_page_is_a_notebook_once_it_computes(toy_book, tmp_path):
     page.write_text("# Games\n")
     assert book.notebooks(tmp_path) == {}
     page.write_text("# Games\n\n```{code-cell} ipython3\n1 + 1\n```\n")
-    assert book.notebooks(tmp_path) == {"games/index": chapters.part_digest("games")}
+    assert book.notebooks(tmp_path) == {"games/index": chapters.page_digest("games")}
 
 
 # --- The ledger -------------------------------------------------------------------------------------------------

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import random
-import signal
+import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from overparam.core import chapters, verify
-from overparam.core.claims import read_record, read_records, record_path, write_record
+from overparam.core.records import read_record, read_records, record_path, write_record
 from tests import toys
+from tests.conftest import fresh_registry
 
 COIN = "games/coin"
 
@@ -26,62 +24,11 @@ def content(directory):
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.rglob("seed-*.json")}
 
 
-def until(condition, seconds=60):
-    """Wait for what another process does."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-# --- Processes --------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("end", "seeds"), [("kill -9", 3), ("Ctrl-C", 2)])
-def test_a_verification_that_was_ended_goes_on_with_what_is_missing(tmp_path, end, seeds):
-    package, log, records = toys.tree(tmp_path / "tree"), tmp_path / "log", tmp_path / "records"
-    # Two threads around it, so that one thread in the workers is verify's own doing.
-    environment = toys.environment(package, OMP_NUM_THREADS="2", TOY_LOG=str(log))
-    command = [*toys.INTERRUPTIBLE, "verify", "coin", "--seeds", str(seeds), "--jobs", "1", "--records", str(records)]
-    first = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        until(lambda: list(records.rglob("seed-*.json")) or first.poll() is not None)
-        delay = random.uniform(0, 2)
-        time.sleep(delay)
-        if end == "Ctrl-C":  # the terminal sends it to all in the foreground
-            os.killpg(first.pid, signal.SIGINT)
-            first.wait(60)
-    finally:
-        first.kill()  # its worker, if any, lives on, finishes its run and writes its record
-    first.communicate()
-    finished = content(records)
-    assert finished, f"after {delay:.2f} s"
-    second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert second.returncode == 0, second.stderr
-    until(lambda: set((records / "games" / "coin").iterdir()) == set(content(records)))  # no temporary file is left
-    there, broken = read_records(records)
-    assert ([r.seed for r in there], broken) == ([*range(seeds)], [])
-    assert finished.items() <= content(records).items(), f"after {delay:.2f} s"
-    for path in finished:
-        assert toys.runs(log).count(read_record(path).seed) == 1
-    assert set(toys.runs(log)) == set(range(seeds))
-    assert {tuple(line.split()[1:]) for line in log.read_text().splitlines()} == {("1", "1")}
-    if end == "Ctrl-C":  # after kill -9 the worker that lived on may have added a record
-        assert f"{seeds} records, {seeds - len(finished)} of them measured now" in second.stdout
-
-
-# --- In this process --------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def measured(toy_book, monkeypatch, tmp_path):
     """Workers run in this process, where they take no time; the seeds that they have measured so far."""
     monkeypatch.setenv(toys.LOG, str(tmp_path / "log"))
-    monkeypatch.setattr(
-        verify, "_in_own_process", lambda task: verify._main(task.chapter, str(task.seed), str(task.directory))
-    )
+    monkeypatch.setattr(verify, "_in_own_process", verify._measure_task)
     return lambda: toys.runs(tmp_path / "log")
 
 
@@ -148,36 +95,167 @@ def test_a_chapter_that_fails_is_named_with_what_it_said_and_stops_no_other(meas
     assert {(task.chapter, task.seed): str(error) for task, error in outcome.failed.items()} == {
         ("games/dice", seed): f"die {seed} rolled off the table" for seed in (0, 1)
     }
-    assert outcome.measured == 4
-    assert not (tmp_path / "games" / "dice").exists()
+    assert outcome.measured == 2
+    assert content(tmp_path).keys() == {record_path(tmp_path, COIN, seed) for seed in (0, 1)}
 
 
 def test_every_task_is_told_as_it_ends_kept_ones_first(measured, tmp_path):
     run_coin(tmp_path, seeds=[1])
     broken = record_path(tmp_path, COIN, 2)
     broken.write_text("")
-    told = []
+    told = {}
     run_coin(
-        tmp_path, seeds=[0, 1, 2], names=["coin", "dice"], on_task=lambda task: told.append((task.chapter, task.seed))
+        tmp_path,
+        seeds=[0, 1, 2],
+        names=["coin", "dice"],
+        on_task=lambda task, how: told.update({(task.chapter, task.seed): str(how)}),
     )
-    assert told[:2] == [(COIN, 1), (COIN, 2)]
-    assert sorted(told) == sorted((name, seed) for name in (COIN, "games/dice") for seed in (0, 1, 2))
+    assert list(told)[:2] == [(COIN, 1), (COIN, 2)]
+    assert told[COIN, 0] == verify.MEASURED
+    assert told[COIN, 1] == verify.KEPT
+    assert told[COIN, 2].startswith(f"broken record {broken}")
+    assert {told["games/dice", seed] for seed in range(3)} == {f"die {seed} rolled off the table" for seed in range(3)}
 
 
+def test_what_was_kept_for_want_of_change_is_told_from_what_was_not(measured, tmp_path, toy_book):
+    run_coin(tmp_path, seeds=range(4))
+    changes = {0: {"digest": "older"}, 1: {"core": "older"}, 2: {"config": {"tosses": 3}}}
+    for seed, change in changes.items():
+        old = read_record(record_path(tmp_path, COIN, seed))
+        write_record(tmp_path, dataclasses.replace(old, **change))
+    outcome = run_coin(tmp_path, seeds=range(4))
+    assert {task.seed: reason for task, reason in outcome.outdated.items()} == {
+        0: "another version of the chapter",
+        1: "another version of overparam.core",
+        2: "another configuration",
+    }
+    assert sorted(measured()[4:]) == [0, 1, 2]
+    assert outcome.measured == 3
+    assert run_coin(tmp_path, seeds=range(4)).outdated == {}
+
+
+def test_a_record_that_somebody_else_makes_meanwhile_is_waited_for_and_kept(measured, tmp_path, monkeypatch):
+    asked = []
+
+    def taken_at_first(task):
+        asked.append((task.seed, task.wait))
+        return verify._measure_task(task) if task.wait or task.seed else verify.TAKEN
+
+    monkeypatch.setattr(verify, "_in_own_process", taken_at_first)
+    told = []
+    outcome = run_coin(tmp_path, on_task=lambda task, how: told.append((task.seed, how)))
+    assert asked == [(0, False), (1, False), (0, True)]
+    assert told == [(1, verify.MEASURED), (0, verify.MEASURED)]
+    assert [r.seed for r in outcome.records] == [0, 1]
+    assert outcome.measured == 2
+
+
+def test_a_source_that_is_edited_while_it_runs_leaves_no_record(measured, tmp_path, toy_book, monkeypatch):
+    source = toy_book / "games" / "coin.py"
+    coin = chapters.find("coin").load()
+    run = coin.run
+
+    def run_and_edit(*arguments, **keywords):
+        source.write_text(source.read_text() + "# a change\n")
+        return run(*arguments, **keywords)
+
+    monkeypatch.setattr(coin, "run", run_and_edit)
+    outcome = run_coin(tmp_path, seeds=[0])
+    assert [str(error) for error in outcome.failed.values()] == ["the source of games/coin was changed while it ran"]
+    assert content(tmp_path) == {}
+
+
+def test_a_record_of_a_worker_with_other_code_does_not_count(measured, tmp_path, monkeypatch):
+    def elsewhere(task):
+        how = verify._measure_task(task)
+        write_record(task.directory, dataclasses.replace(read_record(task.path), digest="of another checkout"))
+        return how
+
+    monkeypatch.setattr(verify, "_in_own_process", elsewhere)
+    outcome = run_coin(tmp_path, seeds=[0])
+    assert outcome.records == []
+    assert [str(error) for error in outcome.failed.values()] == [
+        "its worker ran another version of the code than this process"
+    ]
+
+
+def test_the_dearest_chapters_are_begun_first(measured, tmp_path, monkeypatch, toy_book):
+    (toy_book / "games" / "penny.py").write_text(toys.CHAPTER)
+    ledger = {"games/penny": {"cpu_seconds": 9.0}, COIN: {"cpu_seconds": 1.0}}
+    monkeypatch.setattr(chapters, "ledger", lambda: ledger)
+    begun = []
+    monkeypatch.setattr(verify, "_in_own_process", lambda task: begun.append(task.chapter) or verify.KEPT)
+    with fresh_registry():
+        run_coin(tmp_path, names=["coin", "penny"])
+    assert begun == ["games/penny"] * 2 + [COIN] * 2
+    assert verify.expected_cpu_seconds()("games/unheard of") == 5.0
+
+
+# --- Processes --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["copy of a server", "interpreter"])
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("action", "said"),
     [
-        ("import sys; print('first line\\nthe reason', file=sys.stderr); sys.exit(3)", "^the reason$"),
-        ("import os; os.kill(os.getpid(), 9)", "^the process ended with status -9$"),
+        ("raise ValueError('first line\\nthe reason')", "^the reason$"),
+        ("raise ValueError", "^ValueError$"),
+        ("os.kill(os.getpid(), 9)", "^the process ended with status -9$"),
     ],
 )
-def test_a_worker_that_dies_says_why_or_how(monkeypatch, tmp_path, code, said):
-    worker = tmp_path / "worker"
-    worker.write_text(f"#!{sys.executable}\n{code}\n")
-    worker.chmod(0o755)
-    monkeypatch.setattr(verify.sys, "executable", str(worker))
-    with pytest.raises(RuntimeError, match=said):
-        verify._in_own_process(verify.Task(COIN, 0, tmp_path))
+def test_a_worker_that_dies_says_why_or_how(tmp_path, action, said, kind):
+    package = toys.tree(tmp_path / "tree")
+    coin = package / "games" / "coin.py"
+    coin.write_text(coin.read_text().replace("    heads = ", f"    {action}\n    heads = "))
+    way = "_in_own_process" if kind == "copy of a server" else "_in_own_interpreter"
+    code = f"from overparam.core import verify, records; verify.{way}(verify.Task({COIN!r}, 0, {str(tmp_path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=toys.environment(package),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1].removeprefix("RuntimeError: ")
+    assert re.search(said, last), done.stderr
+
+
+def test_the_same_record_is_made_on_threads_in_interpreters_and_on_a_dask_cluster(tmp_path):
+    package = toys.tree(tmp_path / "tree")
+    code = f"""
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from overparam.core import chapters, verify
+
+def main():
+    coin = [chapters.find("coin")]
+    kinds = dict(threads=ThreadPoolExecutor(2), processes=ProcessPoolExecutor(2))
+    for name, executor in kinds.items():
+        with executor:
+            outcome = verify.verify(coin, range(2), Path({str(tmp_path)!r}) / name, executor=executor)
+            assert not outcome.failed, (name, outcome.failed)
+    with verify.dask_executor("local", 2) as executor:
+        assert verify.verify(coin, range(2), Path({str(tmp_path)!r}) / "dask", executor=executor).measured == 2
+
+if __name__ == "__main__":
+    main()
+"""
+    program = tmp_path / "program.py"
+    program.write_text(code)
+    environment = toys.environment(package, OMP_NUM_THREADS="2")
+    done = subprocess.run(
+        [sys.executable, program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    made = {name: read_records(tmp_path / name) for name in ("threads", "processes", "dask")}
+    for records, broken in made.values():
+        assert broken == []
+        assert [(r.seed, r.claims, r.digest) for r in records] == [
+            (r.seed, r.claims, r.digest) for r in made["threads"][0]
+        ]
+        assert len(records) == 2
 
 
 def test_one_run_is_measured_with_its_result_and_where_it_ran(toy_book):
