@@ -228,8 +228,6 @@ def _verify(
     wanted: list[Chapter], seeds: range, records: Path, jobs: int, dask: str | None, as_json: bool
 ) -> engine.Verification:
     """Measure what is missing, and show how it goes."""
-    from overparam.core.datasets import MissingExtraError
-
     tally = verification.Tally(engine.tasks(wanted, seeds, records), engine.expected_cpu_seconds())
     if as_json:
         shown = verification.lines(tally)
@@ -240,8 +238,6 @@ def _verify(
     try:
         with nullcontext() if dask is None else engine.dask_executor(dask, jobs) as executor, shown as tell:
             return engine.verify(wanted, seeds, records, executor=executor, jobs=jobs, on_task=tell)
-    except MissingExtraError as error:
-        _fail(str(error))
     except engine.NoClusterError as error:
         _fail(str(error))
 

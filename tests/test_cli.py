@@ -252,6 +252,7 @@ def test_options_change_the_configuration_and_nothing_else(toy_book, tmp_path, s
         ("verify matrix_sensing --records FILE/below", "cannot write to FILE/below: Not a directory"),
         ("verify matrix_sensing --records DIR --export FILE/below.json", "cannot write to FILE: File exists"),
         ("verify matrix_sensing --records DIR --export DIR", "cannot write DIR: it is a directory"),
+        ("verify matrix_sensing --records DIR --dask nonsense://x", "no Dask scheduler answers at 'nonsense://x': "),
     ],
 )
 def test_a_request_that_is_wrong_is_answered_with_one_line_and_status_2(arguments, line, tmp_path):
@@ -274,6 +275,13 @@ def test_a_missing_extra_is_named_in_one_line(monkeypatch):
     done = invoke("run", "noisy_labels", "--full")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "overparam: datasets is missing; install it with: pip install 'overparam[full]'\n"
+
+
+def test_the_extra_for_a_cluster_is_named_in_one_line(monkeypatch, records):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = invoke("verify", "coin", "--records", records, "--dask", "local")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "overparam: distributed is missing; install it with: pip install 'overparam[cluster]'\n"
 
 
 @pytest.mark.parametrize("command", [["build"], ["pair", "matrix_sensing"]])
@@ -321,22 +329,35 @@ def records(toy_book, monkeypatch, tmp_path):
     return tmp_path / "records"
 
 
-def test_verify_shows_the_spread_over_seeds_and_keeps_what_it_has(records, tmp_path):
+def test_verify_shows_the_statistics_and_keeps_what_it_has(records, tmp_path):
     first = invoke("verify", "coin", "games/coin", "--seeds", "3", "--records", records)
     assert first.exit_code == 0, first.output
     shares = sorted(claim.measured for seed in range(3) for claim in claims_of(records, seed))
-    spread = " +".join(f"{share:.3g}" for share in shares)
+    spread = f"{(shares[2] - shares[0]) / 2:.2g}"
     assert "games/coin" in first.stdout
-    assert re.search(rf"fair +✓ 3/3 +{spread}", first.stdout)
+    assert re.search(rf"fair +○ 3/3 +0\.44 to 1\.00 +{shares[1]:.3g} +{spread} +[\d.]+ spreads", first.stdout)
+    assert "○ held with every seed, but these are too few to say reproduced" in first.stdout
     assert "3 records, 3 of them measured now" in first.stdout
     second = invoke("verify", "coin", "--seeds", "3", "--records", records)
     assert "3 records, 0 of them measured now" in second.stdout
     assert sorted(toys.runs(tmp_path / "log")) == [0, 1, 2]
+    assert re.search(
+        r"fair +✓ 16/16 +0\.81 to 1\.00", invoke("verify", "coin", "--seeds", 16, "--records", records).stdout
+    )
+
+
+def test_verify_says_what_had_to_be_made_anew_and_why(toy_book, records):
+    assert invoke("verify", "coin", "--seeds", "2", "--records", records).exit_code == 0
+    with (toy_book / "games" / "coin.py").open("a") as source:
+        source.write("# a change\n")
+    done = invoke("verify", "coin", "--seeds", "3", "--records", records)
+    assert "2 records were of another version of the chapter and had to be made anew" in done.stdout
+    assert "3 records, 3 of them measured now" in done.stdout
 
 
 def test_verify_reports_a_claim_that_fails_with_status_1_and_exports_it_all_the_same(toy_book, records, tmp_path):
     source = toy_book / "games" / "coin.py"
-    source.write_text(source.read_text().replace("0.4 < share", "0.51 < share"))
+    source.write_text(source.read_text().replace("0.4 < share", "0.51 < share").replace("(0.4, 0.6)", "(0.51, 0.6)"))
     done = invoke("verify", "coin", "--seeds", "4", "--records", records, "--export", tmp_path / "out" / "ledger.json")
     assert done.exit_code == 1
     passed = sum(claim.measured > 0.51 for seed in range(4) for claim in claims_of(records, seed))
@@ -344,6 +365,63 @@ def test_verify_reports_a_claim_that_fails_with_status_1_and_exports_it_all_the_
     assert f"{'~' if passed >= 2 else '✗'} {passed}/4" in done.stdout
     (claim,) = plain_json(tmp_path / "out" / "ledger.json")["chapters"]["games/coin"]["claims"]
     assert claim["passed"] == passed
+    assert claim["held"].count(True) == passed
+
+
+def test_verify_tells_machines_a_line_for_each_run_and_the_summary(records, tmp_path):
+    invoke("verify", "coin", "--seeds", "1", "--records", records)
+    export = tmp_path / "ledger.json"
+    done = invoke("verify", "--seeds", "2", "--records", records, "--json", "--export", export)
+    assert done.exit_code == 1  # the dice
+    *ends, last = map(json.loads, done.stdout.splitlines())
+    assert [(e["event"], e["chapter"], e["seed"], e["outcome"], e["done"], e["of"]) for e in ends[:1]] == [
+        ("task", "games/coin", 0, "kept", 1, 4)
+    ]
+    outcomes = {(end["chapter"], end["seed"]): end["outcome"] for end in ends}
+    assert outcomes == {
+        ("games/coin", 0): "kept",
+        ("games/coin", 1): "measured",
+        ("games/dice", 0): "failed",
+        ("games/dice", 1): "failed",
+    }
+    assert {end["error"] for end in ends if end["outcome"] == "failed"} == {
+        f"die {seed} rolled off the table" for seed in (0, 1)
+    }
+    assert ends[-1]["seconds_left"] == 0
+    assert (last["event"], last["records"], last["measured"], last["complete"]) == ("summary", 2, 1, False)
+    assert last["chapters"]["games/coin"]["seeds"] == [0, 1]
+    assert not export.exists()
+
+
+def test_a_report_runs_nothing_and_sums_up_what_the_records_say_or_else_the_ledger(toy_book, records, tmp_path):
+    nothing = invoke("verify", "--report", "--records", records)
+    assert (nothing.exit_code, nothing.stdout) == (2, "")
+    assert nothing.stderr.startswith(f"overparam: nothing to report: {records} has no records of these chapters")
+    invoke("verify", "coin", "--seeds", "16", "--records", records, "--export", chapters.BOOK / "ledger.json")
+    runs = toys.runs(tmp_path / "log")
+    for directory, source in ((records, f"the records in {records}"), (tmp_path / "none", "the committed ledger")):
+        told = invoke("verify", "--report", "--records", directory)
+        assert told.exit_code == 0, told.output
+        assert re.search(r"games/coin +16 +0\.0 +0\.\d\d GB +1 of 1", told.stdout)
+        assert re.search(r"one seed of each +1 +0 +0\.\d\d GB +1 of 1", told.stdout)
+        assert re.search(r"all of it +16 +0 +0\.\d\d GB +1 of 1", told.stdout)
+        assert f"from {source}" in told.stdout
+        machine = json.loads(invoke("verify", "--report", "--json", "--records", directory).stdout)
+        assert (machine["event"], machine["runs"], machine["claims"], machine["reproduced"]) == ("report", 16, 1, 1)
+    assert toys.runs(tmp_path / "log") == runs
+
+
+def test_a_terminal_shows_how_it_goes_and_a_continuous_integration_nothing(toy_book, tmp_path):
+    command = [sys.executable, "-m", "overparam", "verify", "coin", "dice", "--seeds", "2", "--jobs", "1"]
+    seen = {}
+    for name, variables in {"terminal": {}, "ci": {"CI": "1"}}.items():
+        variables = {"TERM": "xterm-256color", "COLUMNS": "120", toys.SECONDS: "0.8", **variables}
+        environment = {k: v for k, v in toys.environment(toy_book, **variables).items() if name == "ci" or k != "CI"}
+        seen[name] = through_a_terminal([*command, "--records", tmp_path / name], tmp_path, environment, status=1)
+    for words in ("chapters × seeds", "/4 done", "1 running", "2 failed", "games/coin, seed", " left"):
+        assert words in seen["terminal"], words
+        assert words not in seen["ci"], words
+    assert "die 1 rolled off the table" in seen["ci"]
 
 
 def test_an_export_keeps_the_rows_of_other_chapters_and_drops_those_of_chapters_that_are_gone(records, tmp_path):
@@ -398,10 +476,14 @@ def test_verify_of_all_chapters_names_the_one_that_cannot_run_and_exports_nothin
 
 def in_a_terminal(tmp_path, **variables):
     """What ``overparam --help`` sends to a terminal that can show colours."""
-    master, slave = pty.openpty()
-    command = [sys.executable, "-m", "overparam", "--help"]
     environment = toys.environment(chapters.PACKAGE, TERM="xterm-256color", **variables)
-    child = subprocess.Popen(command, cwd=tmp_path, env=environment, stdin=slave, stdout=slave, stderr=slave)
+    return through_a_terminal([sys.executable, "-m", "overparam", "--help"], tmp_path, environment)
+
+
+def through_a_terminal(command, folder, environment, status=0):
+    """What a command sends to the terminal that it runs in."""
+    master, slave = pty.openpty()
+    child = subprocess.Popen(command, cwd=folder, env=environment, stdin=slave, stdout=slave, stderr=slave)
     os.close(slave)
     said = b""
     while True:
@@ -412,7 +494,7 @@ def in_a_terminal(tmp_path, **variables):
         if not read:
             break
     os.close(master)
-    assert child.wait() == 0
+    assert child.wait() == status, said.decode()
     return said.decode()
 
 

@@ -62,7 +62,7 @@ class Task:
 
 
 class NoClusterError(OSError):
-    """No Dask scheduler answers at the address."""
+    """There is no Dask cluster to run on."""
 
 
 @dataclass
@@ -260,27 +260,25 @@ def dask_executor(address: str, jobs: int) -> Iterator[Executor]:
 
     Raises
     ------
-    MissingExtraError
-        If the extra ``cluster`` is not installed.
     NoClusterError
-        If no scheduler answers.
+        If no scheduler answers, or the extra ``cluster`` is not installed.
     """
-    try:
-        from dask.distributed import Client, LocalCluster
-    except ImportError:
-        from overparam.core.datasets import MissingExtraError
+    from overparam.core import datasets
 
-        raise MissingExtraError("distributed", "cluster") from None
+    try:
+        distributed = datasets.optional("distributed", extra="cluster")
+    except datasets.MissingExtraError as error:
+        raise NoClusterError(str(error)) from None
     if address != "local":
         try:
-            client = Client(address, timeout=10)
+            client = distributed.Client(address, timeout=10)
         except (OSError, ValueError) as error:
             raise NoClusterError(f"no Dask scheduler answers at {address!r}: {error}") from None
         with client:
             yield client.get_executor()
         return
-    cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
-    with cluster, Client(cluster) as client:
+    cluster = distributed.LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
+    with cluster, distributed.Client(cluster) as client:
         yield client.get_executor()
 
 
