@@ -2,14 +2,13 @@
 
 Before a build it executes the chapters and the parts' pages whose notebook, modules or core changed, all cores at
 once, into the cache that MyST-NB reads; what the tests have executed since the change is taken over. Its directives
-(``chapter-card``, ``chapter-grid``, ``chapter-modules``, ``ledger-table``) and the role ``claim`` show what the
+(``chapter-card``, ``chapter-grid``, ``chapter-modules``, and those of :mod:`overparam.book_ledger`) show what the
 registry (:mod:`overparam.core.chapters`) and the committed ``ledger.json`` know, so that no page repeats it by hand.
 """
 
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import os
 from pathlib import Path
@@ -28,9 +27,9 @@ from nbclient import NotebookClient
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective, SphinxRole
+from sphinx.util.docutils import SphinxDirective
 
-from overparam import __version__
+from overparam import __version__, book_ledger
 from overparam.core import chapters
 from overparam.core.chapters import Chapter
 from overparam.core.claims import FAILS
@@ -41,8 +40,6 @@ from overparam.core.records import write_atomically
 log = logging.getLogger(__name__)
 MYST_NOTEBOOK = {"name": "myst_nb_md", "type": "plugin"}
 CHECKED = "nbval-check-output"
-#: A verdict's class in the style sheet, and its mark.
-SHOWN = {REPRODUCED: ("holds", "✓"), FRAGILE: ("fragile", "~"), FAILS: ("fails", "✗")}
 
 
 # --- Execution --------------------------------------------------------------------------------------------------
@@ -255,57 +252,6 @@ class ChapterModules(SphinxDirective):
         return found
 
 
-class LedgerTable(SphinxDirective):
-    """Every claim of the ledger, in a table that sorts by any column."""
-
-    def run(self) -> list[nodes.Node]:
-        """Build the table."""
-        head = ("Chapter", "Claim", "Verdict", "Seeds passed", "Median", "Lowest to highest", "Bound", "In the paper")
-        cells = "".join(f'<th scope="col">{name}</th>' for name in head)
-        body = "\n".join(
-            _ledger_row(name, row, claim) for name, row in chapters.ledger().items() for claim in row["claims"]
-        )
-        table = f'<table class="sortable ledger"><thead><tr>{cells}</tr></thead><tbody>\n{body}\n</tbody></table>'
-        scroll = '<div class="pst-scrollable-table-container" tabindex="0" role="region" aria-label="The ledger">'
-        return [nodes.raw("", f"{scroll}{table}</div>", format="html")]
-
-
-class ClaimRole(SphinxRole):
-    """A claim, written ``slug/id``, with the ledger's verdict and a link to its row there."""
-
-    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Build the link; a claim that the ledger does not have is a warning."""
-        slug, _, claim_id = self.text.partition("/")
-        row = next((row for name, row in chapters.ledger().items() if name.endswith(f"/{slug}")), {"claims": []})
-        for claim in row["claims"]:
-            if claim["id"] == claim_id:
-                uri = self.env.app.builder.get_relative_uri(self.env.docname, "ledger")
-                css, mark = SHOWN[claim["verdict"]]
-                parts = nodes.inline("", f"{mark} ", classes=[css]), nodes.literal("", claim_id)
-                title = f"{claim['verdict']}: {claim['statement']}"
-                return [nodes.reference("", "", *parts, refuri=f"{uri}#{slug}-{claim_id}", reftitle=title)], []
-        log.warning("the ledger has no claim %r, expected slug/id", self.text, location=self.get_location())
-        return [nodes.literal("", self.text)], []
-
-
-def _ledger_row(name: str, row: dict[str, Any], claim: dict[str, Any]) -> str:
-    seeds, passed = len(row["seeds"]), claim["passed"]
-    css, mark = SHOWN[claim["verdict"]]
-    low, median, high = (float(value) for value in claim["measured"])
-    chapter = chapters.find(name)
-    label = html.escape(chapter.slug.replace("_", " "))
-    text = {key: html.escape(claim[key]) for key in ("id", "statement", "bound", "source")}
-    return (
-        f'<tr id="{chapter.slug}-{text["id"]}">'
-        f'<td><a href="{name}.html">{label}</a><br>{html.escape(chapter.paper.short)}</td>'
-        f"<td><code>{text['id']}</code><br>{text['statement']}</td>"
-        f'<td class="{css}"><span aria-hidden="true">{mark}</span> {claim["verdict"]}</td>'
-        f'<td data-sort="{passed / seeds}">{passed} of {seeds}</td><td data-sort="{median!r}">{median:.3g}</td>'
-        f'<td data-sort="{high - low!r}">{low:.3g} to {high:.3g}</td>'
-        f"<td>{text['bound']}</td><td>{text['source']}</td></tr>"
-    )
-
-
 def _parse(directive: Directive, lines: list[str]) -> list[nodes.Node]:
     """MyST text as nodes, in the place of the directive."""
     container = nodes.Element()
@@ -316,7 +262,7 @@ def _parse(directive: Directive, lines: list[str]) -> list[nodes.Node]:
 def outdated(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
     """All pages, if something changed that shows on every page and that Sphinx does not watch."""
     static = sorted(path for path in (Path(app.srcdir) / "_static").rglob("*") if path.is_file())
-    watched = [Path(__file__), chapters.BOOK / "ledger.json", *static]
+    watched = [Path(__file__), Path(book_ledger.__file__), chapters.BOOK / "ledger.json", *static]
     content = [path.read_bytes() for path in watched if path.exists()]
     pairs = [str(path) for path in sorted(Path(app.srcdir).glob("*/*.ipynb"))]
     digest = _hash([content, pairs, chapters.chapters()])
@@ -335,8 +281,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("chapter-card", ChapterCard)
     app.add_directive("chapter-grid", ChapterGrid)
     app.add_directive("chapter-modules", ChapterModules)
-    app.add_directive("ledger-table", LedgerTable)
-    app.add_role("claim", ClaimRole())
+    app.add_directive("ledger-table", book_ledger.LedgerTable)
+    app.add_directive("ledger-map", book_ledger.LedgerMap)
+    app.add_directive("ledger-totals", book_ledger.LedgerTotals)
+    app.add_directive("ledger-costs", book_ledger.LedgerCosts)
+    app.add_directive("claim-statistics", book_ledger.ClaimStatistics)
+    app.add_role("claim", book_ledger.ClaimRole())
     app.connect("builder-inited", execute_changed)
     app.connect("env-get-outdated", outdated)
     app.connect("html-page-context", drop_thebe, priority=900)
