@@ -16,7 +16,7 @@ def setup() -> None:
 
 
 def glue(**values: Any) -> None:
-    """Name values for the text to quote, as ``{glue:text}`name:.2f```.
+    """Name values for the text to quote, as ``{glue:text}`name:.2f```: a scalar of numpy or torch as Python's number.
 
     The book is built with ``myst_nb``, which keeps them; elsewhere, as on Colab, nothing needs to be kept.
     """
@@ -25,4 +25,4 @@ def glue(**values: Any) -> None:
     except ImportError:
         return
     for name, value in values.items():
-        keep(name, value, display=False)
+        keep(name, value.item() if getattr(value, "ndim", None) == 0 else value, display=False)

@@ -9,7 +9,7 @@ import sys
 from overparam.core import notebook
 from tests.conftest import ROOT
 
-# A shell as a kernel has it: setup(), then a figure and two glued numbers, and what a front end would be sent.
+# A shell as a kernel has it: setup(), then a figure and glued numbers, and what a front end would be sent.
 CELLS = """
 import json
 from IPython.core.interactiveshell import InteractiveShell
@@ -18,7 +18,10 @@ from IPython.utils.capture import capture_output
 shell = InteractiveShell.instance()
 assert shell.run_cell("from overparam.core import notebook; notebook.setup()").success
 with capture_output() as captured:
-    result = shell.run_cell("notebook.glue(slope=-1.95, name='two')")
+    result = shell.run_cell(
+        "import numpy, torch; notebook.glue(slope=-1.95, name='two', peak=numpy.float64(1.5), rank=torch.tensor(3),"
+        " row=numpy.arange(2))"
+    )
 assert result.success
 figure = shell.run_cell("from overparam.core import figures; figures.new()[0]").result
 data, _ = shell.display_formatter.format(figure)
@@ -39,6 +42,10 @@ def test_in_a_notebook_figures_are_svg_on_one_thread_and_numbers_are_kept_unseen
     glued, formats, threads, printed = json.loads(done.stdout.splitlines()[-1])
     assert glued["slope"]["application/papermill.record/text/plain"] == "-1.95"
     assert glued["name"]["application/papermill.record/text/plain"] == "'two'"
+    # A format such as ``.2f`` is applied to the text, which must be that of a plain number.
+    assert glued["peak"]["application/papermill.record/text/plain"] == "1.5"
+    assert glued["rank"]["application/papermill.record/text/plain"] == "3"
+    assert glued["row"]["application/papermill.record/text/plain"] == "array([0, 1])"
     assert all(key.startswith("application/papermill.record/") for data in glued.values() for key in data)
     assert "image/svg+xml" in formats
     assert "image/png" not in formats
