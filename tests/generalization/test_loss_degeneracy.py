@@ -154,6 +154,18 @@ def test_the_directions_are_orthonormal_and_in_the_null_space_however_odd_the_ne
     assert (J @ found.directions).norm() <= 1e-6 * J.norm()
 
 
+def test_a_gpus_memory_layout_of_singular_vectors_changes_nothing(monkeypatch):
+    svd, (weights, X) = torch.linalg.svd, network("dependent_inputs")
+    expected = ld.degenerate_directions(weights, X).directions
+
+    def row_major(*args, **kwargs):
+        U, values, Vt = svd(*args, **kwargs)
+        return U, values, Vt.contiguous()
+
+    monkeypatch.setattr(torch.linalg, "svd", row_major)
+    assert torch.equal(ld.degenerate_directions(weights, X).directions, expected)
+
+
 def test_mixing_a_group_and_unmixing_what_reads_it_is_a_path_of_equal_networks_along_the_directions():
     weights, X = network("synchronised")
     E = torch.zeros(9, 9).double()  # the eighth neuron and the constant, which stays as it is, included

@@ -185,7 +185,8 @@ def _null_space(rows: Tensor, tol: float) -> Tensor:
     """Orthonormal null vectors of the Gram matrix of ``rows``, from their own singular values: twice the digits."""
     _, values, Vt = torch.linalg.svd(_reduced(rows), full_matrices=True)
     seen = int((values.square() > tol * values.max().square()).sum())
-    return Vt[seen:].mT
+    # A GPU's Vt is row-major, and torch.kron refuses what is then column-major.
+    return Vt[seen:].mT.clone(memory_format=torch.contiguous_format)
 
 
 def _orthonormal(vectors: Tensor) -> Tensor:
