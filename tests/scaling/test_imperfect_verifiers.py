@@ -280,6 +280,19 @@ def test_blocks_and_their_size_leave_the_rates_alike(monkeypatch, result):
     torch.testing.assert_close(other.correct, result.correct, atol=0.35, rtol=0)
 
 
+@pytest.mark.parametrize(("programs", "together"), [(1, 3), (600, 9), (10**6, 16_665)])
+def test_how_many_programs_a_device_runs_at_once_changes_nothing(monkeypatch, programs, together):
+    monkeypatch.setattr(experiment_module, "BLOCK", 3 * SMALL.samples)  # three tasks, of which one is left at the end
+    monkeypatch.setattr(experiment_module, "GPU_BLOCK", programs)
+    cpu, gpu = (experiment_module.tasks_at_once(SMALL.samples, torch.device(name)) for name in ("cpu", "cuda"))
+    assert (cpu, gpu) == ((3, 3), (3, together))
+    blocks = iv.run(SMALL, device="cpu", progress=False)
+    monkeypatch.setattr(experiment_module, "tasks_at_once", lambda *_: gpu)
+    at_once = iv.run(SMALL, device="cpu", progress=False)
+    assert torch.equal(at_once.correct, blocks.correct)
+    assert torch.equal(at_once.false_positive, blocks.false_positive)
+
+
 def test_tests_are_nested_and_all_of_them_let_nothing_wrong_pass(result):
     assert list(result.more_tests) == [1, 2, 4, 8, 16, 32, 64]
     rates = torch.stack(list(result.more_tests.values()))

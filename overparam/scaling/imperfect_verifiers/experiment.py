@@ -87,8 +87,10 @@ class Result:
 
 #: Numbers of tests that are compared, with all inputs as the last.
 COVERAGES = (1, 2, 4, 8, 16, 32)
-#: Programs that run at once, few enough for the processor's cache.
+#: Programs that are drawn at once, and that a CPU runs at once: few enough for its cache.
 BLOCK = 2048
+#: Programs that a GPU runs at once: so many that starting a kernel and waiting for it is not what takes the time.
+GPU_BLOCK = 2**18
 
 
 def run(config: Config = Config(), *, device: Device = None, progress: bool = True) -> Result:
@@ -109,17 +111,18 @@ def run(config: Config = Config(), *, device: Device = None, progress: bool = Tr
     lengths = {"min_length": config.min_length, "max_length": config.max_length}
     tasks = draw_tasks(config.tasks, table, **lengths, generator=of_tasks)
     table, m = table.to(where), config.modulus
+    reference, order = execute(tasks.kinds.to(where), tasks.guards.to(where), table), tasks.order.to(where)
     counts = torch.zeros(len(config.weakness), config.tasks, m + 1, dtype=torch.long)
-    step = max(1, BLOCK // config.samples)
-    blocks = list(product(range(len(config.weakness)), range(0, config.tasks, step)))
+    drawn, ran = tasks_at_once(config.samples, where)
+    blocks = list(product(range(len(config.weakness)), range(0, config.tasks, ran)))
     for model, start in track(blocks, progress, "programs"):
-        block = Tasks._make(part[start : start + step] for part in tasks)
+        here = slice(start, start + ran)
+        block = Tasks._make(part[here] for part in tasks)
         rates = slip_rates(block.difficulty, config.weakness[model], slip=config.slip, stuck=config.stuck)
-        kinds, guards = write_programs(block, rates, config.samples, gross=config.gross, generator=of_samples)
+        kinds, guards = _write(block, rates, config, drawn, of_samples)
         outputs = execute(kinds.to(where), guards.to(where), table)
-        reference = execute(block.kinds.to(where), block.guards.to(where), table)
-        passed = tests_passed(outputs, reference, block.order.to(where))
-        counts[model, start : start + step] = _histogram(passed, m + 1).cpu()
+        passed = tests_passed(outputs, reference[here], order[here])
+        counts[model, here] = _histogram(passed, m + 1).cpu()
     # The share of the samples that pass the first n tests, for n = 0..m.
     passing = counts.flip(-1).cumsum(-1).flip(-1).to(DTYPE) / config.samples
     correct = passing[..., m].clone()
@@ -131,6 +134,25 @@ def run(config: Config = Config(), *, device: Device = None, progress: bool = Tr
         cost=config.cost,
         more_tests={n: passing[..., n] - correct for n in coverages},
     )
+
+
+def tasks_at_once(samples: int, device: torch.device) -> tuple[int, int]:
+    """For how many tasks programs are drawn at once, the same on every device, and for how many they run at once."""
+    drawn = max(1, BLOCK // samples)
+    return drawn, drawn if device.type == "cpu" else drawn * max(1, GPU_BLOCK // (drawn * samples))
+
+
+def _write(
+    tasks: Tasks, rates: Tensor, config: Config, at_once: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Programs of one model, drawn for ``at_once`` tasks after the other."""
+    parts = zip(*(part.split(at_once) for part in (*tasks, rates)), strict=True)
+    written = [
+        write_programs(Tasks(*task), rate, config.samples, gross=config.gross, generator=generator)
+        for *task, rate in parts
+    ]
+    kinds, guards = (torch.cat(codes, 1) for codes in zip(*written, strict=True))
+    return kinds, guards
 
 
 def _histogram(values: Int[Tensor, "samples tasks"], bins: int) -> Int[Tensor, "tasks bins"]:
