@@ -186,6 +186,40 @@ def flip_labels(
     return torch.where(moved, (labels + shift) % num_classes, labels), moved
 
 
+def crop_and_mirror(
+    padded: Float[Tensor, "*batch c _ _"], border: int, *, generator: torch.Generator
+) -> Float[Tensor, "*batch c _ _"]:
+    """The usual augmentation of small images: a crop out of a border and, every other time, a mirror image.
+
+    Parameters
+    ----------
+    padded
+        Images with a border on all sides, filled as the caller likes.
+    border
+        Its width in pixels; the crops are without it.
+    generator
+        CPU generator: a corner 0..2 ``border`` along each axis and a mirror for each image.
+
+    Raises
+    ------
+    ValueError
+        If ``border`` is negative or leaves nothing of the images.
+    """
+    checks.integer(0, border=border)
+    flat = padded.flatten(0, -4)
+    h, w = (side - 2 * border for side in flat.shape[-2:])
+    if min(h, w) < 1:
+        raise ValueError(f"border must leave something of images of shape {tuple(flat.shape[-2:])}, got {border}")
+    n = len(flat)
+    corners = torch.randint(2 * border + 1, (2, n, 1), generator=generator)
+    mirrored = torch.rand(n, 1, generator=generator) < 0.5
+    rows = (corners[0] + torch.arange(h)).to(flat.device)
+    columns = (corners[1] + torch.where(mirrored, torch.arange(w).flip(0), torch.arange(w))).to(flat.device)
+    index = torch.arange(n, device=flat.device)[:, None, None]
+    crops = flat.movedim(1, -1)[index, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
+    return crops.reshape(*padded.shape[:-2], h, w)
+
+
 def random_low_rank(
     n1: int,
     n2: int,

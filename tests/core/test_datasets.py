@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import socket
 import sys
@@ -240,6 +241,29 @@ def test_labels_move_to_every_other_class_alike_and_from_everywhere(exact):
 def test_label_noise_refuses_what_is_no_rate_or_no_class(labels, rate, classes, match, exact):
     with refuses(ValueError, match=match):
         flip(torch.tensor(labels), rate, classes, exact)
+
+
+# --- Augmentation -----------------------------------------------------------------------------------------------
+
+
+def test_crops_are_all_windows_of_the_padded_image_and_their_mirror_images_alike_often():
+    padded = torch.rand(3, 7, 8, generator=compute.generator(0))
+    windows = {
+        (window.flip(2) if mirrored else window).numpy().tobytes(): (mirrored, dy, dx)
+        for mirrored, dy, dx in itertools.product((False, True), range(5), range(5))
+        for window in [padded[:, dy : dy + 3, dx : dx + 4]]
+    }
+    many = datasets.crop_and_mirror(padded.expand(2, 1000, 3, 7, 8), 2, generator=compute.generator(1))
+    assert many.shape == (2, 1000, 3, 3, 4)
+    seen = [windows[crop.contiguous().numpy().tobytes()] for crop in many.flatten(0, 1)]
+    assert len(set(seen)) == 50
+    assert chisquare([seen.count(window) for window in windows.values()]).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(("border", "match"), [(-1, "border must be .*got -1"), (4, r"\(7, 8\), got 4")])
+def test_a_border_that_leaves_no_image_is_refused(border, match):
+    with refuses(ValueError, match=match):
+        datasets.crop_and_mirror(torch.zeros(1, 3, 7, 8), border, generator=compute.generator(0))
 
 
 # --- Low-rank matrices ------------------------------------------------------------------------------------------

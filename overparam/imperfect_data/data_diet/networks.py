@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from overparam.core.datasets import crop_and_mirror
 from overparam.core.models import ResNet18, mlp_ensemble_forward, mlp_ensemble_init
 from overparam.imperfect_data.data_diet.scores import grand_scores, mlp_ensemble_grand
 
@@ -88,13 +89,5 @@ def crop_and_flip(
     generator
         CPU generator: a shift of -4..4 pixels along each axis and a reflection for each image.
     """
-    flat = images.flatten(0, -4)
-    n, _, h, w = flat.shape
-    corners = torch.randint(2 * CROP_PADDING + 1, (2, n, 1), generator=generator)
-    flipped = torch.rand(n, 1, generator=generator) < 0.5
-    rows = corners[0] + torch.arange(h)
-    columns = corners[1] + torch.where(flipped, torch.arange(w).flip(0), torch.arange(w))
-    padded = functional.pad(flat, [CROP_PADDING] * 4, mode="reflect").movedim(1, -1)
-    index = torch.arange(n, device=flat.device)[:, None, None]
-    cropped = padded[index, rows[:, :, None].to(flat.device), columns[:, None, :].to(flat.device)]
-    return cropped.movedim(-1, 1).reshape(images.shape)
+    flat = functional.pad(images.flatten(0, -4), [CROP_PADDING] * 4, mode="reflect")
+    return crop_and_mirror(flat, CROP_PADDING, generator=generator).reshape(images.shape)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from overparam.core.datasets import crop_and_mirror
 from overparam.core.models import ResNet18, mlp_ensemble_features, mlp_ensemble_init
 
 #: Examples that :meth:`Networks.extract` takes at once.
@@ -100,14 +101,4 @@ def crop_and_flip(
     generator
         CPU generator: a shift of -4..4 pixels along each axis and a mirror for each image.
     """
-    flat = images.flatten(0, -4)
-    n, _, h, w = flat.shape
-    shifts = torch.randint(2 * CROP_PADDING + 1, (2, n, 1), generator=generator)
-    mirrored = torch.rand(n, 1, generator=generator) < 0.5
-    across = torch.where(mirrored, torch.arange(w).flip(0), torch.arange(w))
-    rows, columns = (
-        (shift + place).to(flat.device) for shift, place in zip(shifts, (torch.arange(h), across), strict=True)
-    )
-    padded = functional.pad(flat, [CROP_PADDING] * 4).movedim(1, -1)
-    index = torch.arange(n, device=flat.device)[:, None, None]
-    return padded[index, rows[:, :, None], columns[:, None, :]].movedim(-1, 1).reshape(images.shape)
+    return crop_and_mirror(functional.pad(images, [CROP_PADDING] * 4), CROP_PADDING, generator=generator)
