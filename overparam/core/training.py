@@ -104,6 +104,11 @@ def step_schedule(steps: int, drops: dict[float, float]) -> Callable[[int], floa
     return factor
 
 
+def drop_schedule(steps: int, drops: Collection[float], factor: float) -> Callable[[int], float]:
+    """A piecewise constant schedule that is multiplied by ``factor`` at each of the shares ``drops`` of the steps."""
+    return step_schedule(steps, {share: factor ** (i + 1) for i, share in enumerate(sorted(drops))})
+
+
 def accuracy(logits: Float[Tensor, "*batch n c"], labels: Int[Tensor, "*#batch n"]) -> Float[Tensor, "*batch"]:
     """The share of correct argmax decisions, over the examples axis, as float64."""
     # max is several times faster than argmax over a short axis, and takes the first of equal ones too.

@@ -195,6 +195,12 @@ def test_a_step_schedule_drops_where_it_says():
     assert training.step_schedule(10, {0.0: 0.5})(0) == 0.5
 
 
+def test_a_drop_schedule_falls_by_one_factor_each_time_in_whatever_order_the_drops_are_named():
+    factor = training.drop_schedule(10, (0.8, 0.5), 0.2)
+    assert [factor(taken) for taken in range(11)] == [1.0] * 5 + [0.2] * 3 + [0.2**2] * 3
+    assert training.drop_schedule(10, (), 0.1)(10) == 1.0
+
+
 # --- Accuracy ---------------------------------------------------------------------------------------------------
 
 

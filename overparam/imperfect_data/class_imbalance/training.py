@@ -17,7 +17,7 @@ from overparam.core import checks, compute
 from overparam.core.compute import Device
 from overparam.core.datasets import Examples, digits, hub_images
 from overparam.core.progress import track
-from overparam.core.training import step_schedule, train_ensemble
+from overparam.core.training import drop_schedule, train_ensemble
 from overparam.imperfect_data.class_imbalance.method import resample_indices, step_counts, subsample
 from overparam.imperfect_data.class_imbalance.networks import AllCNNs, Networks, StackedCNNs
 
@@ -307,7 +307,6 @@ def _fit(
         return losses.view_as(labels).mean(1)
 
     optimizer = partial(torch.optim.SGD, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
-    factors = {share: 0.1 ** (drop + 1) for drop, share in enumerate(sorted(config.lr_drops))}
     where = data.pool.y.device
     networks.train()
     # Dropout, which All-CNN has, draws from torch's global generators.
@@ -318,7 +317,7 @@ def _fit(
             loss,
             batches,
             optimizer=optimizer,
-            schedule=step_schedule(steps, factors),
+            schedule=drop_schedule(steps, config.lr_drops, 0.1),
             checkpoints=curve_steps(config) if on_point else (),
             on_checkpoint=on_point,
         )

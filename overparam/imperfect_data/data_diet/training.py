@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -18,7 +18,7 @@ from overparam.core import checks, compute
 from overparam.core.compute import Device
 from overparam.core.datasets import Examples, digits, hub_images
 from overparam.core.progress import track
-from overparam.core.training import accuracy, epoch_batches, step_schedule, train_ensemble
+from overparam.core.training import accuracy, drop_schedule, epoch_batches, train_ensemble
 from overparam.imperfect_data.data_diet.networks import Networks, ResNets, StackedMLPs, crop_and_flip
 from overparam.imperfect_data.data_diet.scores import corrupt_labels, el2n_scores, forgetting_scores
 
@@ -289,7 +289,7 @@ def train(
             nesterov=config.momentum > 0,
             fused=True,
         ),
-        schedule=_schedule(config.steps, config.lr_drops),
+        schedule=drop_schedule(config.steps, config.lr_drops, LR_DROP),
         checkpoints=range(0, steps + 1, config.steps_per_epoch),
         on_checkpoint=write if diary is not None else None,
     )
@@ -301,7 +301,3 @@ def _batches(config: Config, count: int, m: int) -> Iterator[Tensor]:
     size = min(config.batch_size, m)
     passes = math.ceil(config.steps / (m // size))
     return epoch_batches(count, m, size, passes, generator=stream(config, "batches"))
-
-
-def _schedule(steps: int, drops: Sequence[float]) -> Callable[[int], float]:
-    return step_schedule(steps, {share: LR_DROP ** (i + 1) for i, share in enumerate(sorted(drops))})

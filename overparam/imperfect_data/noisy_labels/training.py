@@ -17,7 +17,7 @@ from overparam.core import checks, compute
 from overparam.core.compute import Device
 from overparam.core.datasets import Examples, digits, hub_images
 from overparam.core.progress import track
-from overparam.core.training import accuracy, epoch_batches, step_schedule, train_ensemble
+from overparam.core.training import accuracy, drop_schedule, epoch_batches, train_ensemble
 from overparam.imperfect_data.noisy_labels.co_teaching import (
     co_teaching_exchange,
     forget_schedule,
@@ -40,6 +40,8 @@ VARIANTS = ("baseline", "dropout", "nested")
 CLASSES = 10
 PIXELS = 64
 RESNET_FEATURES = 512
+#: Factor on the step size at each of its drops.
+LR_DROP = 0.1
 #: What the seed decides, each with a stream of its own, so that the variants differ in their masks alone.
 STREAMS = ("split", "noise", "start", "batches", "masks", "co_batches", "co_masks", "sampling")
 
@@ -260,7 +262,7 @@ def train(
         loss,
         track(batches, progress, variant, total=steps),
         optimizer=_sgd(config, config.lr),
-        schedule=_schedule(steps, config.lr_drops),
+        schedule=drop_schedule(steps, config.lr_drops, LR_DROP),
         checkpoints=range(0, steps + 1, steps // config.epochs),
         on_checkpoint=lambda _: seen.append(evaluate(networks, data, variant)),
     )
@@ -321,7 +323,7 @@ def co_teach(
         loss,
         track(halves, progress, f"{variant}, Co-teaching", total=steps),
         optimizer=_sgd(config, config.ct_lr),
-        schedule=_schedule(steps, config.ct_lr_drops),
+        schedule=drop_schedule(steps, config.ct_lr_drops, LR_DROP),
         checkpoints=range(0, steps + 1, steps // config.ct_epochs),
         on_checkpoint=lambda _: seen.append(evaluate(networks, data, variant)),
     )
@@ -381,10 +383,6 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _sgd(config: Config, lr: float) -> Callable[[Sequence[Tensor]], torch.optim.Optimizer]:
     return partial(torch.optim.SGD, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True)
-
-
-def _schedule(steps: int, drops: Sequence[float]) -> Callable[[int], float]:
-    return step_schedule(steps, {share: 0.1 ** (i + 1) for i, share in enumerate(sorted(drops))})
 
 
 def _history(seen: list[Evaluation], clean: Tensor | None = None) -> History:
