@@ -8,6 +8,7 @@ replicas exactly as if each were alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
@@ -113,6 +114,18 @@ def accuracy(logits: Float[Tensor, "*batch n c"], labels: Int[Tensor, "*#batch n
     """The share of correct argmax decisions, over the examples axis, as float64."""
     # max is several times faster than argmax over a short axis, and takes the first of equal ones too.
     return (logits.max(-1).indices == labels).double().mean(-1)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards, even after a failure, every module has its own mode again."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def stack_modules(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from itertools import pairwise
 
@@ -199,6 +200,20 @@ def test_a_drop_schedule_falls_by_one_factor_each_time_in_whatever_order_the_dro
     factor = training.drop_schedule(10, (0.8, 0.5), 0.2)
     assert [factor(taken) for taken in range(11)] == [1.0] * 5 + [0.2] * 3 + [0.2**2] * 3
     assert training.drop_schedule(10, (), 0.1)(10) == 1.0
+
+
+# --- Evaluation mode --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_in_evaluation_all_modules_are_and_afterwards_each_is_as_it_was(fails):
+    model = nn.Sequential(nn.Dropout(), nn.Sequential(nn.BatchNorm1d(3)))
+    model[1].eval()
+    with contextlib.suppress(KeyboardInterrupt), training.evaluating(model):
+        assert not any(module.training for module in model.modules())
+        if fails:
+            raise KeyboardInterrupt
+    assert [module.training for module in model.modules()] == [True, True, False, False]
 
 
 # --- Accuracy ---------------------------------------------------------------------------------------------------

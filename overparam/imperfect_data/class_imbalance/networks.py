@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from overparam.core.training import evaluating
+
 #: Images that :meth:`Networks.probabilities` takes at once.
 AT_ONCE = 500
 #: Side of a convolution's window, and of a pooling's.
@@ -41,12 +43,10 @@ class Networks(nn.Module, ABC):
 
         ``indices`` names each network's own images among ``x``; None takes all for all.
         """
-        training = self.training
-        self.eval()
         if indices is None:
             indices = torch.arange(len(x), device=x.device).expand(self.count, -1)
-        logits = torch.cat([self(x[part]) for part in indices.split(AT_ONCE, dim=1)], 1)
-        self.train(training)
+        with evaluating(self):
+            logits = torch.cat([self(x[part]) for part in indices.split(AT_ONCE, dim=1)], 1)
         return logits.double().softmax(-1)
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from overparam.core.datasets import crop_and_mirror
 from overparam.core.models import ResNet18, mlp_ensemble_forward, mlp_ensemble_init
+from overparam.core.training import evaluating
 from overparam.imperfect_data.data_diet.scores import grand_scores, mlp_ensemble_grand
 
 #: Examples that are evaluated at once, and those whose gradients a ResNet's GraNd holds at once (45 MB each).
@@ -35,11 +36,8 @@ class Networks(nn.Module, ABC):
     @torch.no_grad()
     def logits(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "k n c"]:
         """Every network's logits of the same examples, in evaluation mode and without gradient."""
-        training = self.training
-        self.eval()
-        chunks = [self(part.expand(self.count, *part.shape)) for part in x.split(EVALUATED_AT_ONCE)]
-        self.train(training)
-        return torch.cat(chunks, 1)
+        with evaluating(self):
+            return torch.cat([self(part.expand(self.count, *part.shape)) for part in x.split(EVALUATED_AT_ONCE)], 1)
 
 
 class StackedMLPs(Networks):

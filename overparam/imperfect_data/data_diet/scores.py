@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from overparam.core import checks
 from overparam.core.datasets import flip_labels
+from overparam.core.training import evaluating
 
 RULES = ("hardest", "easiest", "window")
 
@@ -97,16 +98,11 @@ def grand_scores(
         gradients = grad(loss)(trained, one, label)
         return torch.stack([g.square().sum() for g in gradients.values()]).sum().sqrt()
 
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
+    with evaluating(model):
         with torch.no_grad():
             classes = model(x[:1]).shape[-1]
         _check_labels(labels, len(x), classes)
         return vmap(norm, chunk_size=chunk_size)(x, labels.long()).detach()
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def mlp_ensemble_grand(

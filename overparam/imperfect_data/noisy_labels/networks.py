@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from overparam.core.datasets import crop_and_mirror
 from overparam.core.models import ResNet18, mlp_ensemble_features, mlp_ensemble_init
+from overparam.core.training import evaluating
 
 #: Examples that :meth:`Networks.extract` takes at once.
 EXTRACT_AT_ONCE = 500
@@ -39,10 +40,8 @@ class Networks(nn.Module, ABC):
     @torch.no_grad()
     def extract(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "k n d"]:
         """Every network's features of the same examples, in evaluation mode and without gradient."""
-        training = self.training
-        self.eval()
-        chunks = [self.features(part.expand(self.count, *part.shape)) for part in x.split(EXTRACT_AT_ONCE)]
-        self.train(training)
+        with evaluating(self):
+            chunks = [self.features(part.expand(self.count, *part.shape)) for part in x.split(EXTRACT_AT_ONCE)]
         return torch.cat(chunks, 1)
 
     def weights_beside_norms(self) -> list[nn.Parameter]:
