@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Sequence
 
 import torch
 
@@ -60,6 +61,11 @@ def generator(seed: int) -> torch.Generator:
 def seeds(seed: int, count: int) -> list[int]:
     """Seeds of ``count`` independent streams, so that changing what one part of a run draws leaves the others alone."""
     return torch.randint(2**62, (count,), generator=generator(seed)).tolist()
+
+
+def streams(seed: int, names: Sequence[Hashable]) -> dict[Hashable, int]:
+    """The :func:`seeds` of as many streams as there are names, by name."""
+    return dict(zip(names, seeds(seed, len(names)), strict=True))
 
 
 def use_threads(count: int) -> None:

@@ -115,6 +115,11 @@ def test_the_seeds_of_streams_repeat_differ_and_do_not_depend_on_how_many_follow
     assert len({tuple(draw.tolist()) for draw in draws}) == count
 
 
+@given(st.integers(0, 2**62), st.lists(st.text(max_size=2) | st.tuples(st.integers()), unique=True, max_size=5))
+def test_named_streams_are_the_same_seeds_by_name(seed, names):
+    assert list(compute.streams(seed, names).items()) == list(zip(names, compute.seeds(seed, len(names)), strict=True))
+
+
 # --- Threads ----------------------------------------------------------------------------------------------------
 
 

@@ -199,8 +199,7 @@ def training_indices(
 
 def stream(config: Config, name: str, replica: int = 0) -> torch.Generator:
     """A generator for one of the :data:`STREAMS` of the configuration's seed, and for one replica of it."""
-    seed = compute.seeds(config.seed, len(STREAMS))[STREAMS.index(name)]
-    return compute.generator(compute.seeds(seed, replica + 1)[-1])
+    return compute.generator(compute.seeds(compute.streams(config.seed, STREAMS)[name], replica + 1)[-1])
 
 
 # --- Training ---------------------------------------------------------------------------------------------------

@@ -140,10 +140,11 @@ def training_data(config: Config, *, noisy: bool = False, device: Device = "cpu"
         If the data set is smaller than the configuration asks for.
     """
     device = compute.device(device)
+    seed = compute.streams(config.seed, STREAMS)["split"]
     if config.dataset == "digits":
-        split = digits(config.n_train, seed=_seed(config, "split"), center=False)
+        split = digits(config.n_train, seed=seed, center=False)
     else:
-        split = hub_images(config.dataset, seed=_seed(config, "split"), source=config.source)
+        split = hub_images(config.dataset, seed=seed, source=config.source)
     if len(split.train.y) < config.n_train:
         raise ValueError(f"n_train must be at most the {len(split.train.y)} training images, got {config.n_train}")
     x, labels = (part[: config.n_train] for part in split.train)
@@ -181,13 +182,9 @@ def random_subsets(config: Config, count: int, keep: int) -> Int[Tensor, "{count
     return order[:, :keep].sort(1).values
 
 
-def _seed(config: Config, name: str) -> int:
-    return compute.seeds(config.seed, len(STREAMS))[STREAMS.index(name)]
-
-
 def stream(config: Config, name: str) -> torch.Generator:
     """A generator for one of the :data:`STREAMS` of the configuration's seed."""
-    return compute.generator(_seed(config, name))
+    return compute.generator(compute.streams(config.seed, STREAMS)[name])
 
 
 # --- Training ---------------------------------------------------------------------------------------------------

@@ -150,10 +150,11 @@ def noisy_data(config: Config, *, device: Device = "cpu") -> NoisyData:
     ValueError
         If the data set is smaller than the configuration asks for.
     """
+    seed = compute.streams(config.seed, STREAMS)["split"]
     if config.dataset == "digits":
-        split = digits(config.n_train, config.n_val, seed=_seed(config, "split"))
+        split = digits(config.n_train, config.n_val, seed=seed)
     else:
-        split = hub_images(config.dataset, n_val=config.n_val, seed=_seed(config, "split"), source=config.source)
+        split = hub_images(config.dataset, n_val=config.n_val, seed=seed, source=config.source)
     if len(split.train.y) < config.n_train:
         raise ValueError(f"n_train must be at most the {len(split.train.y)} training images, got {config.n_train}")
     clean = split.train.y[: config.n_train]
@@ -190,13 +191,9 @@ def compression(config: Config, variant: str, *, generator: torch.Generator) -> 
     return lambda z: z
 
 
-def _seed(config: Config, name: str) -> int:
-    return compute.seeds(config.seed, len(STREAMS))[STREAMS.index(name)]
-
-
 def stream(config: Config, name: str) -> torch.Generator:
     """A generator for one of the :data:`STREAMS` of the configuration's seed."""
-    return compute.generator(_seed(config, name))
+    return compute.generator(compute.streams(config.seed, STREAMS)[name])
 
 
 # --- The two stages of training ---------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def market(config: Config, *, device: torch.device | str = "cpu") -> Market:
         If the classes do not suffice for the sources.
     """
     if config.dataset == "digits":
-        split = digits(DIGITS - config.n_val, seed=_seed(config, "split"), center=False)
+        split = digits(DIGITS - config.n_val, seed=compute.streams(config.seed, STREAMS)["split"], center=False)
         pool, val = split.train, split.test
         shares, groups = ((config.skew, 1 - config.skew), (1 - config.skew, config.skew)), (0, 5)
     else:
@@ -281,10 +281,6 @@ def log_error(errors: Float[np.ndarray, "*batch repeats"], n_val: int) -> Float[
     return np.log(errors.mean(-1).clip(1 / (2 * n_val)))
 
 
-def _seed(config: Config, name: str) -> int:
-    return compute.seeds(config.seed, len(STREAMS))[STREAMS.index(name)]
-
-
 def stream(config: Config, name: str) -> torch.Generator:
     """A generator for one of the :data:`STREAMS` of the configuration's seed."""
-    return compute.generator(_seed(config, name))
+    return compute.generator(compute.streams(config.seed, STREAMS)[name])

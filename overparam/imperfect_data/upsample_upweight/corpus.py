@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from jaxtyping import Int
@@ -101,8 +102,8 @@ STREAMS = ("split", "start", "batches", "probe")
 
 def stream(config: Config, name: str, replica: int) -> torch.Generator:
     """The generator of one of :data:`STREAMS` in one replica."""
-    place = len(STREAMS) * replica + STREAMS.index(name)
-    return compute.generator(compute.seeds(config.seed, len(STREAMS) * config.replicas)[place])
+    every = list(product(range(config.replicas), STREAMS))
+    return compute.generator(compute.streams(config.seed, every)[replica, name])
 
 
 @dataclass(frozen=True)
