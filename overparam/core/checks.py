@@ -7,12 +7,24 @@ import numbers
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 
 def positive(**values: float) -> None:
     """Raise ``ValueError`` unless every value is a positive, finite number."""
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):
             raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+def positive_arrays(**values: ArrayLike) -> list[np.ndarray]:
+    """The values as float64 arrays; ``ValueError`` names the first entry that is not positive and finite."""
+    arrays = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
+    for name, array in arrays.items():
+        if (bad := array[~(np.isfinite(array) & (array > 0))]).size:
+            raise ValueError(f"{name} must be positive and finite, got {float(bad[0])!r}")
+    return list(arrays.values())
 
 
 def non_negative(**values: float) -> None:

@@ -29,6 +29,15 @@ def test_positive_accepts_the_open_half_line(value):
     assert accepts(checks.positive, x=value) is (0 < value < INF)
 
 
+@given(st.lists(numbers), numbers)
+def test_positive_arrays_come_back_as_float64_or_not_at_all(vector, number):
+    fit = all(0 < value < INF for value in (*vector, number))
+    assert accepts(checks.positive_arrays, x=vector, y=number) is fit
+    if fit:
+        x, y = checks.positive_arrays(x=vector, y=number)
+        assert (x.dtype, y.dtype, x.tolist(), y.tolist()) == (np.float64, np.float64, vector, number)
+
+
 @given(numbers)
 def test_non_negative_accepts_the_closed_half_line(value):
     assert accepts(checks.non_negative, x=value) is (0 <= value < INF)
@@ -58,6 +67,7 @@ def test_what_is_not_an_integer_is_refused_even_if_it_equals_one(value):
     [
         (lambda: checks.positive(good=1.0, lr=-0.5), "lr must be positive and finite, got -0.5"),
         (lambda: checks.positive(lr=NAN), "lr must be positive and finite, got nan"),
+        (lambda: checks.positive_arrays(N=1, D=[[3, 2], [0, -1]]), "D must be positive and finite, got 0.0"),
         (lambda: checks.non_negative(wd=-INF), "wd must be finite and at least 0, got -inf"),
         (lambda: checks.integer(2, good=2, k=1), "k must be an integer of at least 2, got 1"),
         (lambda: checks.probability(rate=1.5), r"rate must lie in \[0, 1\], got 1.5"),

@@ -140,14 +140,8 @@ def _first_ratio(x: Values) -> Values:
 
 def _scaled(R: ArrayLike, rho_s: float, r_s: float) -> Values:
     checks.positive(rho_s=rho_s, r_s=r_s)
-    return _radii(R) / r_s
-
-
-def _radii(R: ArrayLike) -> Float[np.ndarray, "..."]:
-    R = np.asarray(R, dtype=float)
-    if (bad := ~(np.isfinite(R) & (R > 0))).any():
-        raise ValueError(f"R must be positive and finite, got {float(R[bad][0])}")
-    return R
+    (R,) = checks.positive_arrays(R=R)
+    return R / r_s
 
 
 # --- By quadrature ----------------------------------------------------------------------------------------------
@@ -186,7 +180,7 @@ def project(rho: Function, R: Real[np.ndarray, " n"]) -> Float[np.ndarray, " n"]
     ValueError
         If a radius is not positive, or the density is not finite, falls too slowly, or is not smooth enough.
     """
-    R = _radii(R)
+    (R,) = checks.positive_arrays(R=R)
     if R.ndim != 1 or not R.size:
         raise ValueError(f"R must be a vector of radii, got shape {R.shape}")
     return np.concatenate([_project(rho, R[j : j + BATCH]) for j in range(0, len(R), BATCH)])

@@ -61,7 +61,7 @@ class LossLaw:
         ValueError
             If an N or a D is not positive and finite.
         """
-        N, D = _positive(N=N, D=D)
+        N, D = checks.positive_arrays(N=N, D=D)
         return self.E + self.A * N**-self.alpha + self.B * D**-self.alpha
 
     def at_compute(self, C: ArrayLike, M: ArrayLike) -> Values:
@@ -72,7 +72,7 @@ class LossLaw:
         ValueError
             If a C or an M is not positive and finite.
         """
-        C, M = _positive(C=C, M=M)
+        C, M = checks.positive_arrays(C=C, M=M)
         return self.E + self._height(M) * C**-self.eta
 
     def optimal_multiplier(self) -> float:
@@ -90,7 +90,7 @@ class LossLaw:
         ValueError
             If an M is not positive and finite.
         """
-        (M,) = _positive(M=M)
+        (M,) = checks.positive_arrays(M=M)
         return (self._height(M) / self._height(self.optimal_multiplier())) ** (1 / self.eta)
 
     def _height(self, M: Values) -> Values:
@@ -120,7 +120,7 @@ class ErrorLaw:
         ValueError
             If a loss is not positive and finite.
         """
-        (loss,) = _positive(loss=loss)
+        (loss,) = checks.positive_arrays(loss=loss)
         return self.epsilon - self.k * np.exp(-self.gamma * loss)
 
 
@@ -275,18 +275,9 @@ def _linear_fit(x: np.ndarray, target: np.ndarray, power: float, sign: int) -> t
     return float(residual), np.array([floor, math.log(power), *np.log(np.maximum(factors, smallest))])
 
 
-def _positive(**values: ArrayLike) -> list[np.ndarray]:
-    """The values as float64, all positive and finite."""
-    arrays = {name: np.asarray(value, dtype=np.float64) for name, value in values.items()}
-    for name, array in arrays.items():
-        if (bad := array[~(np.isfinite(array) & (array > 0))]).size:
-            raise ValueError(f"{name} must be positive and finite, got {float(bad[0])!r}")
-    return list(arrays.values())
-
-
 def _runs(least: int, **values: ArrayLike) -> list[np.ndarray]:
     """The values as positive vectors of one length, which is ``least`` at least."""
-    arrays = _positive(**values)
+    arrays = checks.positive_arrays(**values)
     shapes = [array.shape for array in arrays]
     if arrays[0].ndim != 1 or len(set(shapes)) > 1:
         raise ValueError(f"{', '.join(values)} must be vectors of one length, got shapes {shapes}")
