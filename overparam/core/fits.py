@@ -1,4 +1,4 @@
-"""Straight lines through logarithms: power laws and linear (geometric) convergence rates."""
+"""Straight lines through logarithms, for power laws and linear (geometric) convergence rates; rank correlation."""
 
 from __future__ import annotations
 
@@ -58,6 +58,16 @@ def linear_rate(steps: ArrayLike, loss: ArrayLike, hi: float, lo: float) -> floa
     if inside.sum() < 3:
         raise ValueError(f"a rate needs 3 samples with loss in [{lo:g}, {hi:g}], got {inside.sum()}")
     return -_slope(steps[inside], np.log(_positive("loss", loss[inside])))
+
+
+def rank_correlation(x: ArrayLike, y: ArrayLike) -> float:
+    """Spearman's rank correlation, NaN where one side is constant or has fewer than 2 entries."""
+    from scipy.stats import spearmanr
+
+    x, y = np.asarray(x), np.asarray(y)
+    if len(x) < 2 or any(z.min() == z.max() for z in (x, y)):
+        return math.nan
+    return float(np.asarray(spearmanr(x, y))[0])
 
 
 def _samples(x: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -64,6 +64,18 @@ def test_samples_that_have_no_slope_are_refused(call, match):
         call()
 
 
+@pytest.mark.parametrize("make", [np.array, torch.tensor, list])
+def test_rank_correlation_is_one_less_the_squared_differences_of_ranks(make):
+    # Without ties Spearman's rho is 1 - 6 sum d^2 / (n (n^2 - 1)); here d = 0, 1, 2, 1.
+    assert fits.rank_correlation(make([1.0, 20.0, 300.0, 7.0]), make([-1.0, 5.0, 2.0, 4.0])) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("nothing", [[2.0, 2.0, 2.0], [1.0], [], [1.0, math.nan, 2.0]])
+def test_what_has_no_ranking_has_no_rank_correlation(nothing):
+    assert math.isnan(fits.rank_correlation(nothing, list(range(len(nothing)))))
+    assert math.isnan(fits.rank_correlation(list(range(len(nothing))), nothing))
+
+
 def test_a_slope_that_is_refused_is_nan_for_a_claim():
     assert fits.slope_or_nan([1, 2, 4], [1, 4, 16]) == pytest.approx(2)
     assert math.isnan(fits.slope_or_nan([1, 2], [1, 4]))

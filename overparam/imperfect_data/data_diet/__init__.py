@@ -25,6 +25,7 @@ not, 2023, arXiv 2303.14753.
 from __future__ import annotations
 
 from overparam.core.chapters import Paper
+from overparam.core.fits import rank_correlation as spearman
 from overparam.imperfect_data.data_diet.experiment import (
     DTYPE,
     HALF,
@@ -35,7 +36,6 @@ from overparam.imperfect_data.data_diet.experiment import (
     reproducibility,
     retrain,
     run,
-    spearman,
     window_offset,
 )
 from overparam.imperfect_data.data_diet.networks import Networks, ResNets, StackedMLPs, crop_and_flip

@@ -10,13 +10,13 @@ from itertools import combinations
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from overparam.core import compute
 from overparam.core.claims import Claim
 from overparam.core.compute import Device
+from overparam.core.fits import rank_correlation as spearman
 from overparam.core.progress import track
 from overparam.imperfect_data.data_diet.scores import keep_indices
 from overparam.imperfect_data.data_diet.training import (
@@ -307,13 +307,6 @@ def claims(result: Result) -> list[Claim]:
             source="abstract: scores from one architecture generalize to other configurations",
         ),
     ]
-
-
-def spearman(one: Float[Tensor, " n"], other: Float[Tensor, " n"]) -> float:
-    """Rank correlation; NaN where one of the two has no ranking."""
-    if any(scores.min() == scores.max() for scores in (one, other)):
-        return math.nan
-    return float(np.asarray(spearmanr(one, other))[0])
 
 
 def auroc(scores: Float[Tensor, " n"], mask: Bool[Tensor, " n"]) -> float:

@@ -22,6 +22,7 @@ Sources, NeurIPS 2023, arXiv 2307.02460.
 from __future__ import annotations
 
 from overparam.core.chapters import Paper
+from overparam.core.fits import rank_correlation
 from overparam.imperfect_data.projektor.experiment import (
     DTYPE,
     PROBE,
@@ -29,7 +30,6 @@ from overparam.imperfect_data.projektor.experiment import (
     central_differences,
     claims,
     predict_unseen,
-    rank_correlation,
     run,
     unseen_errors,
 )

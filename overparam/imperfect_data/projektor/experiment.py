@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import spearmanr
 
 from overparam.core import compute
 from overparam.core.claims import Claim
 from overparam.core.compute import Device
+from overparam.core.fits import rank_correlation
 from overparam.core.progress import track
 from overparam.imperfect_data.projektor.projection import FORMS, PerformanceModel, extrapolate, select_mixture
 from overparam.imperfect_data.projektor.sources import (
@@ -145,13 +145,6 @@ def unseen_errors(result: Result) -> Float[np.ndarray, "f 2"]:
     """Mean absolute errors of stage 1 on the unseen mixtures, averaged over n0 and n1, without and with OT."""
     gaps = np.abs(result.predicted - result.log_errors[:2, None, None])[..., result.unseen]
     return gaps.mean((0, -1)) if result.unseen.any() else np.full(gaps.shape[1:3], math.nan)
-
-
-def rank_correlation(a: Float[np.ndarray, " k"], b: Float[np.ndarray, " k"]) -> float:
-    """Spearman's, or NaN where one side is constant."""
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return math.nan
-    return float(np.asarray(spearmanr(a, b))[0])
 
 
 # --- What it claims ---------------------------------------------------------------------------------------------
