@@ -39,6 +39,10 @@ class Split:
     val: Examples
     test: Examples
 
+    def whole(self) -> Examples:
+        """All examples as one set: training first, then validation, then test."""
+        return Examples(*(torch.cat(parts) for parts in zip(self.train, self.val, self.test, strict=True)))
+
     def to(self, device: torch.device) -> Split:
         """The same split on another device."""
         return Split(*(Examples(e.x.to(device), e.y.to(device)) for e in (self.train, self.val, self.test)))

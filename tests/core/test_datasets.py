@@ -85,6 +85,14 @@ def test_images_are_vectors_or_one_channel_of_8_by_8_float32_with_int64_labels()
     assert (flat.train.x.dtype, flat.train.y.dtype) == (torch.float32, torch.int64)
 
 
+def test_a_whole_split_is_its_parts_one_after_the_other():
+    split = datasets.digits(10, 5)
+    whole = split.whole()
+    for part, examples in zip((slice(10), slice(10, 15), slice(15, None)), vars(split).values(), strict=True):
+        assert torch.equal(whole.x[part], examples.x)
+        assert torch.equal(whole.y[part], examples.y)
+
+
 def test_a_split_moves_as_a_whole():
     moved = datasets.digits(10, 5).to(torch.device("meta"))
     assert {t.device.type for e in vars(moved).values() for t in e} == {"meta"}

@@ -342,7 +342,8 @@ def test_subpopulations_are_the_same_for_every_seed_but_their_halves_are_not(poo
 
 def test_an_image_alone_in_its_subpopulation_is_for_training_and_for_testing(monkeypatch):
     few = Examples(torch.rand(5, 1, 2, 2, generator=compute.generator(0)), torch.tensor([0, 0, 0, 1, 1]))
-    monkeypatch.setattr(experiment_module, "digits", lambda **_: Split(few, few, Examples(few.x[:0], few.y[:0])))
+    none = Examples(few.x[:0], few.y[:0])
+    monkeypatch.setattr(experiment_module, "digits", lambda **_: Split(few, none, none))
     alone = tail.subpopulations(tail.Config(clusters=2), compute.generator(0))
     assert alone.size.tolist().count(1) >= 3
     assert set(alone.cluster[alone.test].tolist()) == {0, 1, 2, 3}

@@ -219,8 +219,7 @@ def _images(config: Config, seed: int) -> Examples:
     """All images of the training set, flat; the digits standardised by one mean and one deviation for all pixels."""
     if config.dataset == "digits":
         # One image must be left for testing; it is put back, so that the pools can have all of them.
-        split = datasets.digits(datasets.DIGITS - 1, seed=seed, center=False, scale="raw")
-        x, y = torch.cat([split.train.x, split.test.x]), torch.cat([split.train.y, split.test.y])
+        x, y = datasets.digits(datasets.DIGITS - 1, seed=seed, center=False, scale="raw").whole()
         return Examples((x - x.mean()) / x.std(), y)
     train = datasets.hub_images(config.dataset, seed=seed, source=config.source).train
     return Examples(train.x.flatten(1), train.y)

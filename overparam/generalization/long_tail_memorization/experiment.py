@@ -160,9 +160,10 @@ def _images(config: Config) -> tuple[Tensor, Tensor, tuple[int, ...]]:
         split = digits(center=False, scale="raw", flatten=False)
     else:
         split = hub_images(config.dataset, source=config.source)
-    images = torch.cat([split.train.x, split.test.x]).to(DTYPE)
+    images, labels = split.whole()
+    images = images.to(DTYPE)
     images = (images - images.mean()) / images.std(correction=0)
-    return images.flatten(1), torch.cat([split.train.y, split.test.y]), tuple(images.shape[1:])
+    return images.flatten(1), labels, tuple(images.shape[1:])
 
 
 def _kmeans(x: Tensor, config: Config) -> Tensor:

@@ -233,8 +233,7 @@ def run(config: Config = Config(), *, device: Device = None, progress: bool = Tr
 def image_population(config: Config) -> tuple[Float[Tensor, "n d"], Float[Tensor, " n"]]:
     """Images as rows, with pixels of mean 0 and variance 1 over all of them, and labels -1 and 1."""
     if config.images == "digits":
-        split = digits(seed=0, center=False)
-        x, y = (torch.cat(z) for z in ((split.train.x, split.test.x), (split.train.y, split.test.y)))
+        x, y = digits(seed=0, center=False).whole()
     else:
         x, y = hub_images(config.images, source=config.source).train
     x, y = x[: config.population].flatten(1).to(DTYPE), y[: config.population]

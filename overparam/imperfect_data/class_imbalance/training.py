@@ -148,8 +148,7 @@ def _images(config: Config) -> tuple[Examples, Examples]:
     if config.dataset == "cifar10":
         split = hub_images("cifar10", source=config.source)
         return split.train, split.test
-    whole = digits(flatten=False, center=False)
-    x, y = (torch.cat(parts) for parts in zip(whole.train, whole.test, strict=True))
+    x, y = digits(flatten=False, center=False).whole()
     held_out = torch.zeros(len(y), dtype=torch.bool)
     held_out[subsample(y, [DIGITS_TEST] * CLASSES, generator=stream(config, "split"))] = True
     x = x - x[~held_out].mean()
