@@ -234,7 +234,7 @@ def test_a_disk_that_fills_up_loses_no_finished_run_and_takes_the_rest_when_ther
     verify = '"$@"' + f" || echo status $? >>{scene.folder}/said"
     script = f"""
 mount -t tmpfs -o size=64k tmpfs {scene.records}
-head -c 20480 /dev/zero >{scene.records}/in-the-way
+head -c 28672 /dev/zero >{scene.records}/in-the-way
 {verify}
 ls {scene.records}/games/coin >{scene.folder}/first
 cp {scene.log} {scene.folder}/first-log

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
@@ -108,6 +108,8 @@ def linear_fit(log_alpha, n, d, loss):
 
 
 @given(seed=st.integers(0, 99), noise=st.sampled_from([0.003, 0.03]))
+@example(seed=39, noise=0.03)  # whose best exponents lie above 5: the noise is all that is left to fit
+@example(seed=105, noise=0.03)
 @settings(max_examples=12)
 def test_the_fit_is_the_best_over_all_exponents(seed, noise):
     rng = np.random.default_rng(seed)

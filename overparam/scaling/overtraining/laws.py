@@ -129,7 +129,7 @@ class ErrorLaw:
 #: Runs whose D/N differ by less than this share count as runs at one D/N: tokens come in whole minibatches.
 ONE_RATIO = 0.01
 #: Searches start at these powers, and the best of the starts are refined.
-POWERS = np.geomspace(0.03, 3, 27)
+POWERS = np.geomspace(0.02, 10, 27)
 REFINED = 3
 TOLERANCE = 1e-12
 
@@ -261,7 +261,7 @@ def _fit_powers(
     starts = sorted((_linear_fit(x, target, power, sign) for power in POWERS), key=lambda start: start[0])
     bounds = [0.0, *[-np.inf] * (1 + len(x))], np.inf
     options: dict[str, Any] = {"jac": jacobian, "bounds": bounds, **dict.fromkeys(("ftol", "xtol", "gtol"), TOLERANCE)}
-    with np.errstate(over="ignore"):  # a step may go far out, and is taken back
+    with np.errstate(over="ignore", divide="ignore"):  # a step may go far out, and is taken back
         fits = [least_squares(residual, start, **options) for _, start in starts[:REFINED]]
     floor, log_power, *log_factors = min(fits, key=lambda fit: fit.cost).x.tolist()
     power = math.exp(log_power)
