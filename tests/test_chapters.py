@@ -86,6 +86,22 @@ def test_a_gpu_runs_it_and_hands_back_what_can_be_plotted(chapter):
     result = module.run(small_config(chapter), device="cuda", progress=False)
     assert all(isinstance(claim, Claim) for claim in module.claims(result))
     assert isinstance(module.plot(result), Figure)
+    assert_on_the_cpu(result)
+
+
+def assert_on_the_cpu(value, where="result"):
+    """Whoever gets a result need not know where it was computed."""
+    if isinstance(value, torch.Tensor):
+        assert value.device.type == "cpu", where
+    elif dataclasses.is_dataclass(value):
+        for f in dataclasses.fields(value):
+            assert_on_the_cpu(getattr(value, f.name), f"{where}.{f.name}")
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            assert_on_the_cpu(inner, f"{where}[{key}]")
+    elif isinstance(value, (list, tuple)):
+        for i, inner in enumerate(value):
+            assert_on_the_cpu(inner, f"{where}[{i}]")
 
 
 def assert_identical(one, other, where="result"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate, pairwise
 
@@ -209,7 +209,7 @@ def _planted(kind: str, config: Config, generator: torch.Generator, device: torc
     noticed = behaviour_changes(weights, X, config.step * random / random.norm(dim=0))
     return Planted(
         kind=kind,
-        degeneracy=degeneracy,
+        degeneracy=replace(degeneracy, directions=along.cpu()),
         nullity=degeneracy.parameters - rank(parameter_jacobian(weights, X)),
         spectrum=spectrum.cpu(),
         curvature=float((hessian @ along).norm(dim=0).max() / spectrum[-1]),
