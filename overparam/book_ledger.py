@@ -105,29 +105,35 @@ CLOSE, FAR = 1.0, 3.0
 
 
 class LedgerMap(SphinxDirective):
-    """A part's claims, one line each, and its seeds, one column each: where each held, and how far from its bound."""
-
-    required_arguments = 1
+    """The claims, one line each, and the seeds, one column each: where each held, and how far from its bound."""
 
     def run(self) -> list[nodes.Node]:
-        """Draw it."""
-        rows = {name: row for name, row in chapters.ledger().items() if name.split("/")[0] == self.arguments[0]}
-        seeds = sorted({seed for row in rows.values() for seed in row["seeds"]})
-        lines, top = [_seed_numbers(seeds)], LINE
-        for name, row in rows.items():
-            lines.append(
-                f'<a href="{name}.html"><text class="chapter" x="0" y="{top + LINE - 5}">'
-                f"{html.escape(_title(name))}</text></a>"
-            )
-            top += LINE
-            for claim in row["claims"]:
-                lines.append(f'<g transform="translate(0 {top})">{_map_line(name, row, claim, seeds)}</g>')
-                top += CELL + GAP
-            top += GAP
-        width = LABEL + len(seeds) * (CELL + GAP)
-        # The marks are explained in words on the page, and every number is in the table.
-        svg = f'<svg class="seed-map" viewBox="0 0 {width} {top}" width="{width}" height="{top}">{"".join(lines)}</svg>'
-        return _raw(_scrolling(svg, f"Claims and seeds of {self.arguments[0]}"))
+        """Draw it, part by part."""
+        found: list[nodes.Node] = []
+        for part, title in chapters.parts().items():
+            rows = {name: row for name, row in chapters.ledger().items() if name.split("/")[0] == part}
+            if rows:
+                found += [nodes.rubric("", title), nodes.raw("", _map(rows, title), format="html")]
+        return found
+
+
+def _map(rows: dict[str, dict[str, Any]], title: str) -> str:
+    """One part's map, as SVG: its marks are explained in words on the page, and every number is in the table."""
+    seeds = sorted({seed for row in rows.values() for seed in row["seeds"]})
+    lines, top = [_seed_numbers(seeds)], LINE
+    for name, row in rows.items():
+        lines.append(
+            f'<a href="{name}.html"><text class="chapter" x="0" y="{top + LINE - 5}">'
+            f"{html.escape(_title(name))}</text></a>"
+        )
+        top += LINE
+        for claim in row["claims"]:
+            lines.append(f'<g transform="translate(0 {top})">{_map_line(name, row, claim, seeds)}</g>')
+            top += CELL + GAP
+        top += GAP
+    width = LABEL + len(seeds) * (CELL + GAP)
+    svg = f'<svg class="seed-map" viewBox="0 0 {width} {top}" width="{width}" height="{top}">{"".join(lines)}</svg>'
+    return _scrolling(svg, f"Claims and seeds, {html.escape(title)}")
 
 
 def _seed_numbers(seeds: list[int]) -> str:
