@@ -49,10 +49,7 @@ def _scrolling(content: str, label: str) -> str:
 
 # --- The table --------------------------------------------------------------------------------------------------
 
-COLUMNS = (
-    *("Chapter", "Claim", "Verdict", "Held", "Median", "Lowest to highest"),
-    *("To the bound", "Bound", "In the paper"),
-)
+COLUMNS = ("Chapter", "Claim", "Verdict", "Measured", "Spreads to the bound", "Bound", "In the paper")
 
 
 class LedgerTable(SphinxDirective):
@@ -76,11 +73,10 @@ def _table_row(name: str, claim: dict[str, Any]) -> str:
         f'<tr id="{row_id(name, text["id"])}" data-part="{chapter.part}" data-verdict="{claim["verdict"]}">'
         f'<td><a href="{name}.html">{html.escape(_title(name))}</a></td>'
         f"<td><code>{text['id']}</code><br>{text['statement']}</td>"
-        f"<td>{marked(claim['verdict'])}</td>"
-        f'<td data-sort="{passed / seeds}">{passed} of {seeds}<br>{_interval(claim)}</td>'
-        f'<td data-sort="{median!r}">{median:.3g}</td>'
-        f'<td data-sort="{high - low!r}">{low:.3g} to {high:.3g}</td>'
-        f'<td data-sort="{distance!r}">{verification.in_spreads(distance)}</td>'
+        f'<td data-sort="{passed / seeds}">{marked(claim["verdict"])}<br>'
+        f"<small>{passed} of {seeds}, {_interval(claim)}</small></td>"
+        f'<td data-sort="{median!r}">{median:.3g}<br><small>{low:.3g} to {high:.3g}</small></td>'
+        f'<td data-sort="{distance!r}">{verification.distance_text(distance)}</td>'
         f"<td>{text['bound']}</td><td>{text['source']}<br>{_paper(chapter)}</td></tr>"
     )
 
@@ -99,7 +95,7 @@ def _paper(chapter: Chapter) -> str:
 
 # --- The map of seeds -------------------------------------------------------------------------------------------
 
-CELL, GAP, LINE, LABEL = 13, 2, 18, 250
+CELL, GAP, LINE, LABEL = 11, 2, 18, 192
 #: Spreads from the bound up to which a seed's value is close to it, and not far.
 CLOSE, FAR = 1.0, 3.0
 
@@ -109,12 +105,12 @@ class LedgerMap(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Draw it, part by part."""
-        found: list[nodes.Node] = []
+        maps = []
         for part, title in chapters.parts().items():
             rows = {name: row for name, row in chapters.ledger().items() if name.split("/")[0] == part}
             if rows:
-                found += [nodes.rubric("", title), nodes.raw("", _map(rows, title), format="html")]
-        return found
+                maps.append(f'<div><p class="rubric">{html.escape(title)}</p>{_map(rows, title)}</div>')
+        return _raw(f'<div class="seed-maps">{"".join(maps)}</div>')
 
 
 def _map(rows: dict[str, dict[str, Any]], title: str) -> str:
@@ -157,7 +153,7 @@ def _map_line(name: str, row: dict[str, Any], claim: dict[str, Any], seeds: list
     for seed, value, holds in zip(row["seeds"], claim["values"], claim["held"], strict=True):
         x = _left(seeds.index(seed))
         kind = _kind(float(value), holds, claim)
-        if kind == "failed":
+        if kind == "seed-failed":
             paths[kind] = paths.get(kind, "") + f"M{x + 2} 2l{CELL - 4} {CELL - 4}m0 {4 - CELL}l{4 - CELL} {CELL - 4}"
             titles += (
                 f'<rect x="{x}" y="0" width="{CELL}" height="{CELL}" fill="transparent">'
@@ -173,12 +169,12 @@ def _map_line(name: str, row: dict[str, Any], claim: dict[str, Any], seeds: list
 def _kind(value: float, holds: bool, claim: dict[str, Any]) -> str:
     """How a seed did: failed, or held close to the bound, with some room, or far from it."""
     if not holds:
-        return "failed"
+        return "seed-failed"
     low, high = (float(limit) for limit in claim["limits"])
     room, spread = min(value - low, high - value), float(claim["spread"])
     if not (math.isfinite(spread) and spread > 0) or room > FAR * spread:
-        return "far"
-    return "close" if room < CLOSE * spread else "some"
+        return "seed-far"
+    return "seed-close" if room < CLOSE * spread else "seed-some"
 
 
 # --- Totals, costs, and single claims ---------------------------------------------------------------------------
@@ -252,9 +248,13 @@ class ClaimStatistics(SphinxDirective):
             f"{marked(claim['verdict'])}</a><br>"
             f"{text['statement']}.<br>Bound: {text['bound']}.<br>"
             f"Held with {claim['passed']} of {len(claim['held'])} seeds (95 % interval {_interval(claim)}); median "
-            f"{float(claim['measured'][1]):.3g}, {verification.in_spreads(float(claim['distance']))} from the bound; "
-            f"{html.escape(', '.join(failed))}.</p>"
+            f"{float(claim['measured'][1]):.3g}{_away(claim)}; {html.escape(', '.join(failed))}.</p>"
         )
+
+
+def _away(claim: dict[str, Any]) -> str:
+    distance = float(claim["distance"])
+    return f", {verification.in_spreads(distance)} from the bound" if math.isfinite(distance) else ""
 
 
 def find_claim(text: str) -> tuple[str, dict[str, Any], dict[str, Any]] | None:

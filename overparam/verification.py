@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -154,12 +155,17 @@ def too_few(rows: dict[str, dict[str, Any]]) -> bool:
 
 
 def in_spreads(distance: float) -> str:
-    """The distance of a median to its bound, in words that fit a cell."""
-    if distance != distance:
+    """The distance of a median to its bound, in words that fit a cell of a terminal."""
+    return f"{distance_text(distance)}{' spreads' if math.isfinite(distance) else ''}"
+
+
+def distance_text(distance: float) -> str:
+    """The same as a number, or what stands in its way."""
+    if math.isnan(distance):
         return "not measured"
-    if abs(distance) == float("inf"):
-        return "the same on every seed"
-    return f"{distance:.2g} spreads" if abs(distance) < 100 else f"over {'-' if distance < 0 else ''}100 spreads"
+    if math.isinf(distance):
+        return "no spread"
+    return f"{distance:.2g}" if abs(distance) < 100 else f"over {'-' if distance < 0 else ''}100"
 
 
 def cost_table(rows: dict[str, dict[str, Any]]) -> Table:

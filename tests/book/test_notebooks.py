@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 from typing import NamedTuple
 
 import nbformat
@@ -15,6 +16,8 @@ import yaml
 
 from overparam import __version__, book
 from overparam.core import chapters
+from overparam.core.ledger import REPRODUCED
+from overparam.verification import totals
 from tests.conftest import ROOT
 
 BOOK = ROOT / "book"
@@ -161,9 +164,46 @@ def test_every_chapter_and_every_parts_modules_are_in_the_table_of_contents():
         for section in chapter.get("sections", [])
     }
     pages = {chapter.name: f"{chapter.part}/index" for chapter in chapters.chapters()}
-    assert listed == pages | {f"api/{name}": "api" for name in ("core", *chapters.parts())}
+    others = {f"api/{name}": "api" for name in ("core", *chapters.parts())} | {"fragile": "ledger"}
+    assert listed == pages | others
+
+
+# --- The ledger -------------------------------------------------------------------------------------------------
 
 
 def test_the_ledger_is_of_the_chapters_that_are_there():
     ledger = json.loads((BOOK / "ledger.json").read_text())["chapters"]
     assert set(ledger) == {chapter.name for chapter in chapters.chapters()}
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_the_ledger_was_measured_on_the_module_that_is_there_with_twenty_seeds(chapter):
+    row = chapters.ledger()[chapter.name]
+    assert row["digest"] == chapter.digest(), (
+        f"run: overparam verify {chapter.slug} --seeds 20 --export book/ledger.json"
+    )
+    assert row["seeds"][:20] == [*range(20)]
+    if row["core"] != chapter.core_digest():
+        warnings.warn(f"{chapter.name} was measured with another version of overparam.core", stacklevel=1)
+
+
+def test_what_is_not_reproduced_has_its_reason_and_nothing_else_has():
+    told = re.findall(r"^```\{claim-statistics\} (\S+)$", (BOOK / "fragile.md").read_text(), re.M)
+    expected = {
+        f"{name.split('/')[1]}/{claim['id']}"
+        for name, row in chapters.ledger().items()
+        for claim in row["claims"]
+        if claim["verdict"] != REPRODUCED
+    }
+    assert set(told) == expected
+    assert len(told) == len(expected)
+
+
+def test_the_readme_says_what_the_ledger_costs():
+    total = totals(chapters.ledger())
+    minutes, hours = total["cpu_seconds"] / 60, total["all_cpu_seconds"] / 3600
+    expected = (
+        f"{total['claims']} claims of {total['chapters']} chapters, {total['reproduced']} of them reproduced: "
+        f"{minutes:.0f} CPU-minutes for one seed, {hours:.1f} CPU-hours for all {total['runs']} runs"
+    )
+    assert expected in " ".join((ROOT / "README.md").read_text().split())
