@@ -17,6 +17,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from overparam.core.records import read_records, record_path
@@ -148,9 +149,8 @@ def test_when_all_of_it_is_killed_or_interrupted_only_what_was_under_way_is_done
 
 def alive(pid):
     """Whether a process runs; one that has ended and waits for its parent to notice does not."""
-    status = Path(f"/proc/{pid}/status")
-    with contextlib.suppress(OSError):
-        return "State:\tZ" not in status.read_text()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
 
 

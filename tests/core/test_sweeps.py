@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
+from distributed import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,20 +28,26 @@ class Immediate(Executor):
         return future
 
 
+@contextlib.contextmanager
+def dask():
+    """The executor of a Dask cluster with two workers, in this process."""
+    with Client(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
+        yield client.get_executor()
+
+
 EXECUTORS = {
-    "none": lambda: None,
+    "none": contextlib.nullcontext,
     "threads": lambda: ThreadPoolExecutor(3),
     "processes": lambda: ProcessPoolExecutor(2),
+    "dask": dask,
     "somebody's": Immediate,
 }
 
 
 @pytest.fixture(params=EXECUTORS)
 def executor(request):
-    pool = EXECUTORS[request.param]()
-    yield pool
-    if pool is not None:
-        pool.shutdown()
+    with EXECUTORS[request.param]() as pool:
+        yield pool
 
 
 def square_slowly_at_first(x):
