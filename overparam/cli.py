@@ -123,9 +123,10 @@ def show(chapter: ChapterName) -> None:
             "claim", "held", "median", "bound", "statement", title=f"over {len(row['seeds'])} seeds"
         )
         for claim in row["claims"]:
-            held = f"{claim['passed']}/{len(row['seeds'])}"
+            held = f"{verification.mark(claim)} {claim['passed']}/{len(row['seeds'])}"
             median = f"{float(claim['measured'][1]):.3g}"
-            table.add_row(*map(escape, (claim["id"], held, median, claim["bound"], claim["statement"])))
+            words = map(escape, (median, claim["bound"], claim["statement"]))
+            table.add_row(escape(claim["id"]), held, *words)
         out.print(table)
     out.print(f"\nRun it:  overparam run {found.name}")
     out.print(f"At the paper's scale, on a GPU:  overparam run {found.name} --full")

@@ -68,11 +68,13 @@ def live(tally: Tally, console: Console) -> Iterator[Callable[[Task, str | Excep
 def view(tally: Tally) -> RenderableType:
     """The tally as a terminal shows it: a bar, counts, time left, and what is running."""
     running = verify.under_way([task for task in tally.tasks if task not in tally.ended])
-    line = Table.grid(padding=(0, 2))
+    line = Table.grid(
+        Column(no_wrap=True), Column(ratio=1), *(Column(no_wrap=True) for _ in range(4)), padding=(0, 2), expand=True
+    )
     failed, left = tally.count("failed"), tally.seconds_left()
     line.add_row(
         "chapters × seeds",
-        ProgressBar(len(tally.tasks), len(tally.ended), width=30),
+        ProgressBar(len(tally.tasks), len(tally.ended)),
         f"{len(tally.ended)}/{len(tally.tasks)} done",
         f"{len(running)} running",
         Text(f"{failed} failed", style="red" if failed else ""),
@@ -136,7 +138,7 @@ def claims_table(name: str, row: dict[str, Any]) -> Table:
         low, high = claim["interval"]
         shown.add_row(
             escape(claim["id"]),
-            f"{_mark(claim)} {claim['passed']}/{len(claim['held'])}",
+            f"{mark(claim)} {claim['passed']}/{len(claim['held'])}",
             f"{low:.2f} to {high:.2f}",
             f"{float(claim['measured'][1]):.3g}",
             f"{float(claim['spread']):.2g}",
@@ -145,13 +147,14 @@ def claims_table(name: str, row: dict[str, Any]) -> Table:
     return shown
 
 
-def _mark(claim: dict[str, Any]) -> str:
+def mark(claim: dict[str, Any]) -> str:
+    """A claim's verdict in one character."""
     return UNDECIDED if claim["verdict"] == FRAGILE and all(claim["held"]) else MARKS[claim["verdict"]]
 
 
 def too_few(rows: dict[str, dict[str, Any]]) -> bool:
     """Whether some claim is undecided for want of seeds."""
-    return any(_mark(claim) == UNDECIDED for row in rows.values() for claim in row["claims"])
+    return any(mark(claim) == UNDECIDED for row in rows.values() for claim in row["claims"])
 
 
 def in_spreads(distance: float) -> str:

@@ -130,7 +130,7 @@ def test_what_verify_exports_is_what_list_and_show_tell(toy_book, monkeypatch, t
     ):
         assert line in card
     shares = sorted(claim.measured for seed in range(3) for claim in claims_of(tmp_path / "records", seed))
-    row = ("fair", "3/3", f"{shares[1]:.3g}", "share in [low, high]", "half the tosses")
+    row = ("fair", "○ 3/3", f"{shares[1]:.3g}", "share in [low, high]", "half the tosses")
     assert re.search("[ │]+".join(map(re.escape, row)), card)
     assert "authors' code" not in card
     assert "arxiv" not in invoke("show", "dice").stdout
