@@ -73,7 +73,7 @@ def test_the_script_for_slurm_uses_what_there_is():
     compile(program, "page", "exec")
     imports = [line for line in program.splitlines() if line.startswith("from")]
     exec("\n".join(imports), {})
-    assert "verify.verify(chapters.chapters(), range(20)" in program
+    assert "executor=client.get_executor()" in program
 
 
 def test_the_sweep_over_step_sizes_runs(tmp_path):
