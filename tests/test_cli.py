@@ -42,6 +42,12 @@ def plain_json(path):
     return json.loads(path.read_text(), parse_constant=refuse)
 
 
+def measure_here(monkeypatch):
+    """Let verify measure in this process, one run after the other: chapters share it and are no threads' friends."""
+    monkeypatch.setattr(verify, "_in_own_process", verify._measure_task)
+    monkeypatch.setattr(cli.os, "cpu_count", lambda: 1)
+
+
 @pytest.fixture(autouse=True)
 def wide_terminal_and_one_thread_afterwards(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
@@ -113,7 +119,7 @@ def test_a_listing_has_a_row_for_every_chapter_or_those_of_a_part():
 
 
 def test_what_verify_exports_is_what_list_and_show_tell(toy_book, monkeypatch, tmp_path):
-    monkeypatch.setattr(verify, "_in_own_process", verify._measure_task)
+    measure_here(monkeypatch)
     before = invoke("list").stdout
     assert re.search(r"games +coin +Lee & Ek \(1999\) +introductory +not measured", before)
     assert "The ledger has no run of it yet." in invoke("show", "coin").stdout
@@ -324,7 +330,7 @@ def test_a_wrong_request_in_a_process_of_its_own_leaves_no_traceback(toy_book, t
 @pytest.fixture
 def records(toy_book, monkeypatch, tmp_path):
     """Where records go; they are measured in this process, and each run is logged."""
-    monkeypatch.setattr(verify, "_in_own_process", verify._measure_task)
+    measure_here(monkeypatch)
     monkeypatch.setenv(toys.LOG, str(tmp_path / "log"))
     return tmp_path / "records"
 

@@ -133,7 +133,7 @@ def _peak_memory() -> int:
 def verify(
     names: Iterable[chapters.Chapter],
     seeds: Iterable[int],
-    directory: Path,
+    directory: Path | str,
     *,
     executor: Executor | None = None,
     jobs: int = 1,
@@ -185,7 +185,7 @@ def verify(
     return outcome
 
 
-def tasks(names: Iterable[chapters.Chapter], seeds: Iterable[int], directory: Path) -> list[Task]:
+def tasks(names: Iterable[chapters.Chapter], seeds: Iterable[int], directory: Path | str) -> list[Task]:
     """Every chapter with every seed."""
     seeds = list(seeds)
     return [Task(chapter.name, seed, Path(directory).resolve()) for chapter in names for seed in seeds]
