@@ -408,9 +408,9 @@ def test_a_report_runs_nothing_and_sums_up_what_the_records_say_or_else_the_ledg
     for directory, source in ((records, f"the records in {records}"), (tmp_path / "none", "the committed ledger")):
         told = invoke("verify", "--report", "--records", directory)
         assert told.exit_code == 0, told.output
-        assert re.search(r"games/coin +16 +0\.0 +0\.\d\d GB +1 of 1", told.stdout)
-        assert re.search(r"one seed of each +1 +0 +0\.\d\d GB +1 of 1", told.stdout)
-        assert re.search(r"all of it +16 +0 +0\.\d\d GB +1 of 1", told.stdout)
+        assert re.search(r"games/coin +16 +0\.0 +\d\.\d\d GB +1 of 1", told.stdout)
+        assert re.search(r"one seed of each +1 +0 +\d\.\d\d GB +1 of 1", told.stdout)
+        assert re.search(r"all of it +16 +0 +\d\.\d\d GB +1 of 1", told.stdout)
         assert f"from {source}" in told.stdout
         machine = json.loads(invoke("verify", "--report", "--json", "--records", directory).stdout)
         assert (machine["event"], machine["runs"], machine["claims"], machine["reproduced"]) == ("report", 16, 1, 1)

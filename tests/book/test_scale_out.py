@@ -41,10 +41,10 @@ def test_a_scheduler_and_two_workers_started_by_hand_verify_a_chapter(tmp_path):
     started = []
     try:
         for command in (scheduler, worker):
-            log = (tmp_path / f"log-{len(started)}").open("w")
-            started.append(
-                subprocess.Popen(shlex.split(command), cwd=tmp_path, env=ENVIRONMENT, stdout=log, stderr=log)
-            )
+            with (tmp_path / f"log-{len(started)}").open("w") as log:
+                started.append(
+                    subprocess.Popen(shlex.split(command), cwd=tmp_path, env=ENVIRONMENT, stdout=log, stderr=log)
+                )
             time.sleep(1)
         done = subprocess.run(
             shlex.split(verify), cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=300
@@ -69,7 +69,7 @@ def test_the_job_that_slurm_would_get_is_the_one_that_is_shown():
 
 
 def test_the_script_for_slurm_uses_what_there_is():
-    program = block("python", "SLURMCluster(queue")
+    program = block("python", "cluster.scale")
     compile(program, "page", "exec")
     imports = [line for line in program.splitlines() if line.startswith("from")]
     exec("\n".join(imports), {})

@@ -36,6 +36,8 @@ class Scene:
         self.package = toys.tree(folder / "tree")
         # Two threads around it, so that one thread in the workers is verify's own doing.
         variables = {toys.LOG: str(self.log), toys.SECONDS: str(SECONDS), "OMP_NUM_THREADS": "2"}
+        # Python itself would write its caches on the full disk, and read back what it could write.
+        variables["PYTHONDONTWRITEBYTECODE"] = "1"
         self.environment = toys.environment(self.package, **variables)
         self.started: list[subprocess.Popen] = []
 
@@ -206,7 +208,7 @@ def test_two_verifications_of_other_chapters_export_to_one_ledger(scene):
 
 
 def test_a_limit_on_the_size_of_files_stops_a_run_before_it_begins(scene):
-    driver = scene.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)))
+    driver = scene.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384)))
     _, said = driver.communicate(timeout=60)
     assert driver.returncode == 1
     assert said.splitlines() == [
