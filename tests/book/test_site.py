@@ -286,16 +286,17 @@ def test_the_ledger_can_be_filtered_by_words_part_and_verdict(visit):
     shown = page.locator(f"{TABLE} tbody tr:visible")
     said = page.locator(".ledger-filters output")
     expect(said).to_have_text(f"{len(claims)} of {len(claims)} claims")
-    page.get_by_label("Verdict").select_option("fragile")
+    form = page.locator("form.ledger-filters")
+    form.get_by_label("Verdict").select_option("fragile")
     fragile = [(name, claim) for name, claim in claims if claim["verdict"] == "fragile"]
     expect(shown).to_have_count(len(fragile))
-    page.get_by_label("Part").select_option("dynamics")
+    form.get_by_label("Part").select_option("dynamics")
     dynamic = [claim["id"] for name, claim in fragile if name.startswith("dynamics/")]
     assert shown.locator("code").all_text_contents() == dynamic
-    page.get_by_label("Words").fill("alpha_squared sensing")
+    form.get_by_label("Words").fill("alpha_squared sensing")
     assert shown.locator("code").all_text_contents() == ["alpha_squared_rate"]
     expect(said).to_have_text(f"1 of {len(claims)} claims")
-    page.get_by_label("Words").fill("no such thing")
+    form.get_by_label("Words").fill("no such thing")
     expect(shown).to_have_count(0)
     # A link to a row shows it, whatever was filtered.
     page.evaluate("location.hash = 'step_law-convex'")
