@@ -92,7 +92,7 @@ class Scene:
         }
         assert {tuple(line.split()[1:3]) for line in self.log.read_text().splitlines()} == {("1", "1")}
 
-    def until(self, condition, seconds=60):
+    def until(self, condition, seconds=180):
         """Wait for what another process does."""
         end = time.monotonic() + seconds
         while not condition():
@@ -137,7 +137,7 @@ def test_when_all_of_it_is_killed_or_interrupted_only_what_was_under_way_is_done
     driver = scene.start(jobs=2)
     scene.until_a_random_moment()
     os.killpg(driver.pid, end)
-    driver.wait(60)
+    driver.wait(180)
     scene.until(lambda: not any(map(alive, toys.workers(scene.log))))
     finished, begun = scene.content(), toys.runs(scene.log)
     said = scene.finish()
@@ -164,7 +164,7 @@ def test_a_worker_that_is_killed_is_named_and_its_run_alone_is_missing(scene):
     seed, pid = toys.runs(scene.log)[-1], toys.workers(scene.log)[-1]
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate(timeout=180)
     finished = scene.content()
     if not record_path(scene.records, "games/coin", seed).exists():
         assert driver.returncode == 1
@@ -182,7 +182,7 @@ def test_a_worker_that_is_killed_is_named_and_its_run_alone_is_missing(scene):
 
 def test_two_verifications_of_one_ledger_share_the_work(scene):
     both = [scene.start("--export", scene.folder / "ledger.json", jobs=2) for _ in range(2)]
-    said = [process.communicate(timeout=120) for process in both]
+    said = [process.communicate(timeout=180) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     scene.all_is_there()
     assert sorted(toys.runs(scene.log)) == [*range(SEEDS)]
@@ -197,7 +197,7 @@ def test_two_verifications_of_other_chapters_export_to_one_ledger(scene):
         (scene.package / "games" / f"{name}.py").write_text(source)
     export = scene.folder / "ledger.json"
     both = [scene.start(name, "--export", export) for name in ("penny", "dime")]
-    assert [process.wait(120) for process in both] == [0, 0], [process.communicate() for process in both]
+    assert [process.wait(180) for process in both] == [0, 0], [process.communicate() for process in both]
     rows = json.loads(export.read_text())["chapters"]
     assert {name: row["seeds"] for name, row in rows.items()} == {
         f"games/{name}": [*range(SEEDS)] for name in ("coin", "dime", "penny")
@@ -209,7 +209,7 @@ def test_two_verifications_of_other_chapters_export_to_one_ledger(scene):
 
 def test_a_limit_on_the_size_of_files_stops_a_run_before_it_begins(scene):
     driver = scene.start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (16384, 16384)))
-    _, said = driver.communicate(timeout=60)
+    _, said = driver.communicate(timeout=180)
     assert driver.returncode == 1
     assert said.splitlines() == [
         f"overparam: games/coin with seed {seed} failed: [Errno 27] File too large" for seed in range(SEEDS)
