@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -231,11 +232,11 @@ def _verify(
     """Measure what is missing, and show how it goes."""
     tally = verification.Tally(engine.tasks(wanted, seeds, records), engine.expected_cpu_seconds())
     if as_json:
-        shown = verification.lines(tally)
+        shown = nullcontext(partial(verification.add_and_print, tally))
     elif verification.watched():
         shown = verification.live(tally, Console(stderr=True))
     else:
-        shown = verification.silence(tally)
+        shown = nullcontext(tally.add)
     try:
         with nullcontext() if dask is None else engine.dask_executor(dask, jobs) as executor, shown as tell:
             return engine.verify(wanted, seeds, records, executor=executor, jobs=jobs, on_task=tell)
@@ -251,12 +252,15 @@ def _summary(records: Iterable[Record]) -> dict[str, Any]:
 
 def _report(wanted: list[Chapter], directory: Path, as_json: bool) -> None:
     """Print what is known about the chapters without running any."""
-    found, broken = read_records(directory)
-    names = {chapter.name for chapter in wanted}
-    rows = _plain(_summary(found))["chapters"] if found else chapters.ledger()
-    rows = {name: row for name, row in rows.items() if name in names}
+    now = {chapter.name: (chapter.digest(), chapter.core_digest()) for chapter in wanted}
+    records, broken = read_records(directory)
+    found = [record for record in records if record.chapter in now]
     for error in broken:
         print(f"overparam: {error}", file=sys.stderr)
+    if outdated := sum((record.digest, record.core) != now[record.chapter] for record in found):
+        print(f"overparam: {outdated} of these records are of another version of the code", file=sys.stderr)
+    committed = {name: row for name, row in chapters.ledger().items() if name in now}
+    rows = _plain(_summary(found))["chapters"] if found else committed
     if not rows:
         _fail(f"nothing to report: {directory} has no records of these chapters, and neither has the ledger")
     if as_json:
@@ -319,7 +323,6 @@ def pair(
 @book_app.command()
 def serve(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine.")] = 8000) -> None:
     """Serve the built book on this machine."""
-    from functools import partial
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
     handler = partial(SimpleHTTPRequestHandler, directory=str(_built()))
@@ -376,7 +379,6 @@ def _configure(module: Any, full: bool, seed: int | None, settings: list[str]) -
 def _setting(config: type, text: str) -> tuple[str, Any]:
     """Parse "name=value" by the type of the field."""
     import difflib
-    from functools import partial
 
     from pydantic import TypeAdapter, ValidationError
 

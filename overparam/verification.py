@@ -44,10 +44,6 @@ class Tally:
         """Note how a task ended."""
         self.ended[task] = "failed" if isinstance(outcome, Exception) else outcome
 
-    def count(self, how: str) -> int:
-        """How many tasks ended in this way."""
-        return list(self.ended.values()).count(how)
-
     def seconds_left(self) -> float | None:
         """Of wall time, if the rest goes as fast as what was measured so far; None before anything was."""
         ended = dict(self.ended)  # the live view reads while tasks end
@@ -71,7 +67,7 @@ def view(tally: Tally) -> RenderableType:
     line = Table.grid(
         Column(no_wrap=True), Column(ratio=1), *(Column(no_wrap=True) for _ in range(4)), padding=(0, 2), expand=True
     )
-    failed, left = tally.count("failed"), tally.seconds_left()
+    failed, left = list(tally.ended.values()).count("failed"), tally.seconds_left()
     line.add_row(
         "chapters × seeds",
         ProgressBar(len(tally.tasks), len(tally.ended)),
@@ -89,28 +85,13 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02}:{round(seconds) % 60:02}"
 
 
-@contextmanager
-def lines(tally: Tally) -> Iterator[Callable[[Task, str | Exception], None]]:
-    """Print a line of JSON for every task as it ends."""
-
-    def tell(task: Task, outcome: str | Exception) -> None:
-        tally.add(task, outcome)
-        said = {"error": str(outcome)} if isinstance(outcome, Exception) else {}
-        left = tally.seconds_left()
-        counts = {
-            "done": len(tally.ended),
-            "of": len(tally.tasks),
-            "seconds_left": None if left is None else round(left),
-        }
-        print_json(event="task", chapter=task.chapter, seed=task.seed, outcome=tally.ended[task], **said, **counts)
-
-    yield tell
-
-
-@contextmanager
-def silence(tally: Tally) -> Iterator[Callable[[Task, str | Exception], None]]:
-    """Show nothing, as in a continuous integration or a pipe."""
-    yield tally.add
+def add_and_print(tally: Tally, task: Task, outcome: str | Exception) -> None:
+    """Add a task to the tally, and print a line of JSON about it."""
+    tally.add(task, outcome)
+    said = {"error": str(outcome)} if isinstance(outcome, Exception) else {}
+    left = tally.seconds_left()
+    counts = {"done": len(tally.ended), "of": len(tally.tasks), "seconds_left": None if left is None else round(left)}
+    print_json(event="task", chapter=task.chapter, seed=task.seed, outcome=tally.ended[task], **said, **counts)
 
 
 def watched() -> bool:

@@ -415,6 +415,10 @@ def test_a_report_runs_nothing_and_sums_up_what_the_records_say_or_else_the_ledg
         machine = json.loads(invoke("verify", "--report", "--json", "--records", directory).stdout)
         assert (machine["event"], machine["runs"], machine["claims"], machine["reproduced"]) == ("report", 16, 1, 1)
     assert toys.runs(tmp_path / "log") == runs
+    with (toy_book / "games" / "coin.py").open("a") as source:
+        source.write("# a change\n")
+    told = invoke("verify", "--report", "--records", records)
+    assert told.stderr == "overparam: 16 of these records are of another version of the code\n"
 
 
 def test_a_terminal_shows_how_it_goes_and_a_continuous_integration_nothing(toy_book, tmp_path):

@@ -44,7 +44,7 @@ def verdict(passed: int, seeds: int) -> str:
 def distance(measured: Sequence[float], limits: tuple[float, float]) -> float:
     """How far the median lies from the nearer limit, in spreads (interquartile ranges); negative on the wrong side.
 
-    Infinite where every seed measured the same, NaN where there is no limit or nothing was measured.
+    Infinite where the middle half of the seeds measured the same, NaN where there is no limit or nothing was measured.
     """
     _, low, median, high, _ = _quartiles(measured)
     room = min(median - limits[0], limits[1] - median)
